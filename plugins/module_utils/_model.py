@@ -1,0 +1,327 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The compiled team model: what every phase after validation works from.
+
+It holds no secret, only where a secret comes from. ``Team.to_dict`` gives plain JSON-able data (what Ansible passes from
+task to task and what the filters take); ``Team.from_dict`` is its inverse. Every name of an object we make is a property
+here and is formed nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing as t
+
+OWNER_LABEL_PREFIX = "gateway-auth/"
+FIELD_MANAGER = "gateway-auth"
+PROBE_PATH = "/.gateway-auth/probe"
+PROBE_RULE = "probe"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """An Entra group: object id (GUID, what authorizes) and a name for humans."""
+
+    id: str
+    name: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterRef:
+    """Which cluster: kubeconfig path and context, and the UID of namespace kube-system. Empty = not given."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    uid: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class GatewayRef:
+    """The Envoy Gateway ``Gateway`` all routes attach to, and its two listeners' names."""
+
+    name: str = "main"
+    namespace: str = "gateway-envoy"
+    https_listener: str = "https"
+    http_listener: str = "http"
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """How the gateway is reached from outside: an address, or an HTTP CONNECT proxy URL; ca_file trusts a private CA."""
+
+    address: str = ""
+    proxy: str = ""
+    ca_file: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SecretSource:
+    """Where the client secret comes from; exactly one kind is set.
+
+    ``kind`` is ``env`` (``name``: the variable), ``file`` (``name``: the path), ``secret`` (``name``/``key`` of a Secret in
+    the team's namespace that somebody else manages; only read) or ``value`` (the vaulted variable itself, read at the
+    moment of use and never stored here).
+    """
+
+    kind: str
+    name: str = ""
+    key: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SecretKeyRef:
+    """A key of a Secret in the team's namespace."""
+
+    name: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """Go durations: a session ends after ``expire``; group membership is checked anew every ``refresh``."""
+
+    expire: str = "8h"
+    refresh: str = "45m"
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionStore:
+    """``bundled``: a Valkey in the same release; ``external``: ``url`` (redis:// or rediss://) with its password in
+    ``secret``; ``cookie``: no store. ``persistence`` is the size of a volume for the bundled store (``1Gi``), empty = none.
+    """
+
+    type: str = "bundled"
+    url: str = ""
+    secret: SecretKeyRef | None = None
+    persistence: str = ""
+    image: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """The oauth2-proxy chart: OCI reference, or path of a folder or .tgz (then ``version`` is not used)."""
+
+    ref: str
+    version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiver:
+    """A named, owned, dated exception from a guarantee."""
+
+    option: str
+    owner: str
+    reason: str
+    expires: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A Kubernetes Service port."""
+
+    name: str
+    port: int
+    namespace: str
+
+
+@dataclasses.dataclass(frozen=True)
+class App:
+    """One app of a team. ``allowed_groups`` is empty when the team's own groups apply."""
+
+    name: str
+    hostname: str
+    service: Service
+    allowed_groups: tuple[Group, ...] = ()
+    public_paths: tuple[str, ...] = ()
+    timeout: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """Everything the compile, plan and apply steps need to know of one team."""
+
+    name: str  # the inventory host, `team-a`
+    environment: str
+    stack: str
+    domain: str
+    tenant_id: str
+    client_id: str
+    cluster: ClusterRef
+    gateway: GatewayRef
+    probe: Probe
+    chart: Chart
+    allowed_groups: tuple[Group, ...]
+    apps: tuple[App, ...]
+    trusted_proxy_cidrs: tuple[str, ...]
+    admin_groups: tuple[Group, ...] = ()
+    admin_access: str = "all"
+    client_secret: SecretSource | None = None
+    registration: str = "existing"
+    credential: str = "client_secret"
+    redirect_uris_registered: bool = False
+    authority: str = "https://login.microsoftonline.com"
+    session: Session = Session()
+    session_store: SessionStore = SessionStore()
+    identity_claim: str = "email"
+    proxy_prefix: str = "/oauth2"
+    image_registry: str = ""
+    image_pull_secrets: tuple[str, ...] = ()
+    replicas: int = 2
+    resources: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    node_selector: dict[str, str] = dataclasses.field(default_factory=dict)
+    tolerations: tuple[dict[str, t.Any], ...] = ()
+    metrics: bool = True
+    helm_values: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
+    owners: tuple[str, ...] = ()
+    notes: str = ""
+
+    # --- identity -----------------------------------------------------------------------------------------------------
+    @property
+    def id(self) -> str:
+        """``a`` of ``team-a``: what ``-e team=`` takes."""
+        return self.name.removeprefix("team-")
+
+    # --- names (DESIGN 3.2; those of the guide, so that a hand-made installation can be taken over in place) -------------
+    @property
+    def namespace(self) -> str:
+        return f"{self.stack}-{self.name}"
+
+    @property
+    def release(self) -> str:
+        """Name of the Helm release, of the proxy's Deployment and of its Service."""
+        return f"{self.stack}-oauth2-proxy-{self.name}"
+
+    @property
+    def store_name(self) -> str:
+        """Name of the bundled session store's Deployment and Service."""
+        return f"{self.release}-store"
+
+    @property
+    def proxy_host(self) -> str:
+        return f"{self.stack}-oauth2-{self.name}.{self.domain}"
+
+    @property
+    def proxy_secret(self) -> str:
+        return f"oauth2-proxy-{self.name}"
+
+    @property
+    def store_secret(self) -> str:
+        return f"oauth2-proxy-redis-{self.name}"
+
+    @property
+    def cookie_name(self) -> str:
+        """Host-only by the ``__Host-`` prefix, so no other team's host ever receives it."""
+        return f"__Host-o2p-{self.name}"
+
+    def route_name(self, app: App) -> str:
+        return f"{app.name}-{self.name}"
+
+    def passthrough_name(self, app: App) -> str:
+        return f"{app.name}-passthrough-oauth-{self.name}"
+
+    def policy_name(self, app: App) -> str:
+        return f"oauth2-{app.name}-{self.name}"
+
+    # --- derived facts ---------------------------------------------------------------------------------------------------
+    @property
+    def issuer(self) -> str:
+        return f"{self.authority}/{self.tenant_id}/v2.0"
+
+    @property
+    def redirect_uris(self) -> tuple[str, ...]:
+        """Every callback that must be registered in Entra: one for each app host, and the proxy host's."""
+        hosts = [app.hostname for app in self.apps] + [self.proxy_host]
+        return tuple(f"https://{host}{self.proxy_prefix}/callback" for host in hosts)
+
+    @property
+    def proxy_groups(self) -> tuple[str, ...]:
+        """Group ids that may hold a session at the team's proxy: the team's and the admins', without repeats."""
+        return tuple(dict.fromkeys(g.id for g in (*self.allowed_groups, *self.admin_groups)))
+
+    def app_groups(self, app: App) -> tuple[str, ...]:
+        """Group ids of an app that is narrower than its team (admins included where they enter all); empty otherwise."""
+        if not app.allowed_groups:
+            return ()
+        admins = self.admin_groups if self.admin_access == "all" else ()
+        return tuple(dict.fromkeys(g.id for g in (*app.allowed_groups, *admins)))
+
+    @property
+    def has_store_password(self) -> bool:
+        return self.session_store.type == "bundled"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Whose object this is. What we apply ourselves carries ``managed`` as well (``owner_labels``)."""
+        return {
+            f"{OWNER_LABEL_PREFIX}environment": self.environment,
+            f"{OWNER_LABEL_PREFIX}stack": self.stack,
+            f"{OWNER_LABEL_PREFIX}team": self.name,
+        }
+
+    def owner_labels(self, app: App | None = None) -> dict[str, str]:
+        """The mark of an object that we apply and may prune."""
+        mark = {f"{OWNER_LABEL_PREFIX}managed": "true", **self.labels}
+        if app is not None:
+            mark[f"{OWNER_LABEL_PREFIX}app"] = app.name
+        return mark
+
+    # --- to and from plain data ------------------------------------------------------------------------------------------
+    def to_dict(self) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", _plain(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Team:
+        """Inverse of ``to_dict``. Raises TypeError on a missing or unknown key."""
+        return t.cast("Team", _build(cls, data))
+
+
+def _plain(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(kind: t.Any, value: t.Any) -> t.Any:
+    """Build ``kind`` (a dataclass, a tuple of one, an optional one, or plain data) from JSON-able data."""
+    origin = t.get_origin(kind)
+    if origin in (t.Union, types.UnionType):
+        if value is None:
+            return None
+        return _build(next(arg for arg in t.get_args(kind) if arg is not type(None)), value)
+    if origin is tuple:
+        return tuple(_build(t.get_args(kind)[0], item) for item in value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = _hints(kind)
+        unknown = set(value) - set(hints)
+        if unknown:
+            raise TypeError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}")
+        return kind(**{str(key): _build(hints[key], item) for key, item in value.items()})
+    # Values that come through Ansible are tagged subclasses of str/int/dict; plain ones are what json and yaml take.
+    if isinstance(value, str):
+        return str.__str__(value) if type(value) is str else "".join(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, t.Mapping):
+        return {"".join(key): _build(t.Any, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_build(t.Any, item) for item in value]
+    return value
+
+
+_HINTS: dict[type, dict[str, t.Any]] = {}
+
+
+def _hints(kind: type) -> dict[str, t.Any]:
+    if kind not in _HINTS:
+        _HINTS[kind] = t.get_type_hints(kind)
+    return _HINTS[kind]

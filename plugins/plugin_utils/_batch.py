@@ -1,0 +1,100 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The base of every batched action: one call for all hosts of the batch, one outcome for each.
+
+See CONTRIBUTING.md, "How a phase runs". The task that uses such an action sets ``run_once: true`` so that Ansible hands the
+registered result to every host of the batch.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+
+# The API server and Envoy do the work; threads only wait for them.
+WORKERS = 16
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one phase did (or in check mode would do) for one team."""
+
+    changed: bool = False
+    failed: bool = False
+    msg: str = ""
+    changes: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    diff: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    data: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, t.Any]:
+        return dataclasses.asdict(self)
+
+
+class BatchAction(ActionBase):
+    """Run ``for_team`` for every team of the batch, in threads.
+
+    A subclass sets ``OPTIONS`` (an argument spec, on top of ``models``), may override ``prepare`` (once, before any
+    team; a GatewayAuthError there is every team's outcome) and implements ``for_team``.
+    """
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {}
+
+    check_mode: bool
+    want_diff: bool
+    options: dict[str, t.Any]
+    task_vars: dict[str, t.Any]
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        self.task_vars = task_vars or {}
+        self.check_mode = bool(self._task.check_mode)
+        self.want_diff = bool(self._task.diff)
+        _unused, self.options = self.validate_argument_spec({"models": {"type": "dict", "required": True}, **self.OPTIONS})
+        models = self.options["models"]
+        hosts = [host for host in self.task_vars["ansible_play_batch"] if host in models]
+        missing = [host for host in self.task_vars["ansible_play_batch"] if host not in models]
+        if missing:
+            raise AnsibleActionFail(f"No compiled model for {', '.join(missing)}: role gateway_auth must run before this task.")
+        teams = {host: Team.from_dict(models[host]) for host in hosts}
+        outcomes = self._run_all(teams)
+        result["teams"] = {host: outcome.to_dict() for host, outcome in outcomes.items()}
+        result["changed"] = False
+        return result
+
+    def _run_all(self, teams: dict[str, Team]) -> dict[str, Outcome]:
+        try:
+            self.prepare(teams)
+        except GatewayAuthError as exc:
+            return {host: Outcome(failed=True, msg=str(exc)) for host in teams}
+        with concurrent.futures.ThreadPoolExecutor(max_workers=min(WORKERS, max(1, len(teams)))) as pool:
+            return dict(zip(teams, pool.map(self._guarded, teams.values()), strict=True))
+
+    def _guarded(self, team: Team) -> Outcome:
+        try:
+            return self.for_team(team)
+        except GatewayAuthError as exc:
+            # What a phase had already done before it failed is true, and must not read as "nothing changed".
+            done = getattr(exc, "changes_done", [])
+            return Outcome(changed=bool(done), failed=True, msg=f"Team '{team.name}': {exc}", changes=list(done))
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        """Once for the batch, before any team: clients, platform-wide reads."""
+
+    def for_team(self, team: Team) -> Outcome:
+        """The phase for one team; runs in a thread. Raise GatewayAuthError for what a user can mend."""
+        raise NotImplementedError
