@@ -1,0 +1,152 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carries planned changes out, or in check mode asks the API server what they would give.
+
+A :class:`Journal` is what a phase did for one team; outcome, diff and check mode all come from it.
+"""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+
+try:
+    import yaml
+except ImportError:  # never on a controller; module_utils must import without it all the same
+    yaml = None  # type: ignore[assignment]
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, NamespaceMissing, describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_object
+
+Object = dict[str, t.Any]
+
+
+class Journal:
+    """The changes of one phase for one team, in the order they were made."""
+
+    def __init__(self, kube: Kube, *, check: bool, adopt: t.Collection[str] = ()) -> None:
+        self.kube = kube
+        self.check = check
+        self.adopt = adopt
+        self.changes: list[Change] = []
+        self.notes: list[dict[str, t.Any]] = []
+        self._diff: list[dict[str, str]] = []
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.changes or self.notes)
+
+    def settle(self, desired: Object) -> Change | None:
+        """Read, compare and make one object what it should be."""
+        live = self.kube.get(desired["apiVersion"], desired["kind"], desired["metadata"]["name"], desired["metadata"].get("namespace", ""))
+        change = self.plan(desired, live)
+        if change is not None:
+            self.carry_out(change)
+        return change
+
+    def plan(self, desired: Object, live: Object | None) -> Change | None:
+        """``plan_object``, with the API server's word where managedFields can't tell."""
+        change = plan_object(desired, live, self.adopt)
+        if change is not None and change.uncertain:
+            assert live is not None
+            if self.kube.apply(desired, dry_run=True).get("spec") == live.get("spec"):
+                return None
+        return change
+
+    def carry_out(self, change: Change) -> Object | None:
+        """Write (or in check mode predict) one change; the object as it then is."""
+        after = self._predict(change) if self.check else self._write(change)
+        self.changes.append(change)
+        self._diff.append(_difference(change, after))
+        return after
+
+    def note(self, action: str, what: str, reasons: t.Sequence[str], before: str = "", after: str = "") -> None:
+        """A change that isn't one object of ours (a Helm release, say)."""
+        self.notes.append({"action": action, "object": what, "reasons": list(reasons)})
+        self._diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
+
+    def _write(self, change: Change) -> Object | None:
+        if change.desired is None:
+            assert change.live is not None
+            self.kube.delete(change.live)
+            return None
+        after = self.kube.apply(change.desired)
+        if change.drop:
+            after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in change.drop])
+        return after
+
+    def _predict(self, change: Change) -> Object | None:
+        if change.desired is None:
+            assert change.live is not None
+            self.kube.delete(change.live, dry_run=True)
+            return None
+        try:
+            after = self.kube.apply(change.desired, dry_run=True)
+        except NamespaceMissing:
+            return change.desired  # the same run creates the namespace first
+        for path in change.drop:
+            _remove(after, path)
+        return after
+
+    def listing(self) -> list[dict[str, t.Any]]:
+        return [change.to_dict() for change in self.changes] + self.notes
+
+    def diff(self) -> list[dict[str, str]]:
+        return list(self._diff)
+
+    def blame(self, exc: GatewayAuthError) -> GatewayAuthError:
+        """Attach what was done before the error, so that the outcome doesn't read as if nothing had changed."""
+        exc.changes_done = self.listing()  # type: ignore[attr-defined]
+        return exc
+
+
+def _pointer(path: tuple[str, ...]) -> str:
+    return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _remove(obj: Object, path: tuple[str, ...]) -> None:
+    node: t.Any = obj
+    for key in path[:-1]:
+        node = node.get(key) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(path[-1], None)
+
+
+def _difference(change: Change, after: Object | None) -> dict[str, str]:
+    name = describe(change.obj)
+    reasons = "".join(f"# {reason}\n" for reason in change.reasons)
+    return {
+        "before_header": name,
+        "after_header": f"{name} ({change.action})",
+        "before": _face(change.live),
+        "after": reasons + _face(after) if after is not None else reasons,
+    }
+
+
+def _face(obj: Object | None) -> str:
+    """What of an object a person compares: our labels and the content; of a Secret only the names of its keys."""
+    if obj is None:
+        return ""
+    face: Object = {"labels": obj["metadata"].get("labels")} if obj["metadata"].get("labels") else {}
+    for key, value in obj.items():
+        if key in ("apiVersion", "kind", "metadata", "status"):
+            continue
+        if obj.get("kind") == "Secret" and key in ("data", "stringData"):
+            face["keys"] = sorted(value or {})
+            continue
+        face[key] = value
+    return str(yaml.safe_dump(face, sort_keys=True, default_flow_style=False))
+
+
+def encode(value: str) -> str:
+    """Secret data as the API takes it."""
+    return base64.b64encode(value.encode()).decode()
+
+
+def decode(secret: Object | None, key: str) -> str | None:
+    """A key of a Secret, or None when it isn't there."""
+    raw = ((secret or {}).get("data") or {}).get(key)
+    return base64.b64decode(raw).decode(errors="surrogateescape") if raw is not None else None

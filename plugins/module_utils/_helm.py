@@ -1,0 +1,207 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Helm without Helm where that is enough: the stored release is read and compared here, a process starts only to change it.
+
+Helm 3 and 4 store a revision as a Secret ``sh.helm.release.v1.<release>.v<n>``, data ``release`` =
+base64(gzip(JSON)) (helm.sh/helm/v4 pkg/storage/driver/util.go).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import typing as t
+
+try:
+    import yaml
+except ImportError:  # never on a controller; module_utils must import without it all the same
+    yaml = None  # type: ignore[assignment]
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import HelmError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart
+
+Object = dict[str, t.Any]
+
+CHART_NAME = "oauth2-proxy"
+MINIMUM_CHART = (10, 7, 0)
+# kubernetes.core 6.2 reads `helm list` flags that Helm 4 dropped, 6.5 knows both (facts measured with 3.18.0 and 4.1.4).
+MINIMUM_HELM = (3, 18, 0)
+HELM4_NEEDS_KUBERNETES_CORE = (6, 5, 0)
+_PROCESS_TIMEOUT_S = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """The newest revision of a release."""
+
+    revision: int
+    status: str
+    chart: str
+    version: str
+    values: Object
+    record: Object  # the Secret that holds it
+
+    @property
+    def finished(self) -> bool:
+        """Whether Helm ended its work on it; a killed or failed run leaves another status behind."""
+        return self.status == "deployed"
+
+
+def newest_release(kube: Kube, namespace: str, name: str) -> Release | None:
+    """The newest stored revision, whatever its status; None when there is none."""
+    records = kube.list("v1", "Secret", namespace, {"owner": "helm", "name": name})
+    records = [record for record in records if record.get("type") == "helm.sh/release.v1"]
+    if not records:
+        return None
+    record = max(records, key=lambda item: int(item["metadata"]["labels"].get("version", "0")))
+    body = _decode(record)
+    chart = ((body.get("chart") or {}).get("metadata")) or {}
+    return Release(
+        revision=int(body.get("version") or 0),
+        status=str((body.get("info") or {}).get("status") or record["metadata"]["labels"].get("status")),
+        chart=str(chart.get("name")),
+        version=str(chart.get("version")),
+        values=body.get("config") or {},
+        record=record,
+    )
+
+
+def _decode(record: Object) -> Object:
+    where = f"{record['metadata']['namespace']}/{record['metadata']['name']}"
+    try:
+        stored = base64.b64decode(base64.b64decode(record["data"]["release"]))
+        return t.cast("Object", json.loads(gzip.decompress(stored)))
+    except (KeyError, ValueError, binascii.Error, OSError) as exc:
+        raise HelmError(f"The Helm release record {where} can't be read ({exc}).", "Look at it with `helm history`; remove a broken record by hand.") from exc
+
+
+def upgrade_reasons(release: Release | None, chart_version: str, values: Object) -> list[str]:
+    """Why Helm must run; empty when the stored release already is this chart with these values."""
+    if release is None:
+        return [f"install chart {CHART_NAME} {chart_version}"]
+    reasons = []
+    if not release.finished:
+        reasons.append(f"revision {release.revision} never finished (status {release.status})")
+    if release.chart != CHART_NAME or release.version != chart_version:
+        reasons.append(f"change chart from {release.chart} {release.version} to {CHART_NAME} {chart_version}")
+    reasons += _value_reasons("", release.values, values)
+    return reasons
+
+
+def _value_reasons(path: str, have: t.Any, want: t.Any) -> list[str]:
+    if have == want:
+        return []
+    if not (isinstance(have, dict) and isinstance(want, dict)):
+        if isinstance(have, list) and isinstance(want, list):
+            gone = [str(item) for item in have if item not in want]
+            new = [str(item) for item in want if item not in have]
+            parts = ([f"add {_short(new)}"] if new else []) + ([f"remove {_short(gone)}"] if gone else []) or ["reorder"]
+            return [f"value {path}: {'; '.join(parts)}"]
+        return [f"value {path}: {_short(have)} -> {_short(want)}"]
+    reasons = []
+    for key in sorted({*have, *want}):
+        where = f"{path}.{key}" if path else key
+        if key not in want:
+            reasons.append(f"value {where}: remove")
+        elif key not in have:
+            reasons.append(f"value {where}: set to {_short(want[key])}")
+        else:
+            reasons += _value_reasons(where, have[key], want[key])
+    return reasons
+
+
+def _short(value: t.Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+# --- the tool and the chart ---------------------------------------------------------------------------------------------
+def helm_version(binary: str = "helm") -> tuple[int, ...]:
+    """Version of the Helm on PATH; HelmError when it is missing or too old."""
+    path = shutil.which(binary)
+    if path is None:
+        raise HelmError("Helm is not on PATH.", "Install Helm 3.18 or newer (https://helm.sh/docs/intro/install/).")
+    # `helm version` is the only way to ask it.
+    answer = _run([path, "version", "--template", "{{.Version}}"])
+    match = re.search(r"v?(\d+)\.(\d+)\.(\d+)", answer)
+    if match is None:
+        raise HelmError(f"`helm version` of {path} said {answer.strip()!r}; expected a version.")
+    version = tuple(int(part) for part in match.groups())
+    if version < MINIMUM_HELM:
+        raise HelmError(f"Helm {_dots(version)} at {path} is too old; expected {_dots(MINIMUM_HELM)} or newer.", "Upgrade Helm.")
+    return version
+
+
+def check_pair(helm: tuple[int, ...], kubernetes_core: str) -> None:
+    """Helm 4 works only with a kubernetes.core that knows it."""
+    core = tuple(int(part) for part in re.findall(r"\d+", kubernetes_core)[:3])
+    if helm[0] >= 4 and core < HELM4_NEEDS_KUBERNETES_CORE:
+        raise HelmError(
+            f"Helm {_dots(helm)} with collection kubernetes.core {kubernetes_core}: it would install and then fail the task.",
+            f"Use kubernetes.core {_dots(HELM4_NEEDS_KUBERNETES_CORE)} or newer, or Helm 3.18.",
+        )
+
+
+def chart_metadata(chart: Chart) -> Object:
+    """``Chart.yaml`` of the chart; proves that it can be had. HelmError names the reference and the option."""
+    if os.path.isdir(chart.ref):
+        metadata = _from_folder(chart.ref)
+    elif os.path.isfile(chart.ref):
+        metadata = _from_archive(chart.ref)
+    elif chart.ref.startswith(("oci://", "https://")):
+        path = shutil.which("helm")
+        if path is None:
+            raise HelmError("Helm is not on PATH.", "Install Helm 3.18 or newer (https://helm.sh/docs/intro/install/).")
+        metadata = yaml.safe_load(_run([path, "show", "chart", chart.ref, "--version", chart.version])) or {}
+    else:
+        raise HelmError(f"Chart {chart.ref!r} is neither a folder, a file, nor an oci:// or https:// reference.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).")
+    if metadata.get("name") != CHART_NAME:
+        raise HelmError(f"Expected a chart named {CHART_NAME} at {chart.ref}, found {metadata.get('name')!r}.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).")
+    version = tuple(int(part) for part in re.findall(r"\d+", str(metadata.get("version")))[:3])
+    if version < MINIMUM_CHART:
+        raise HelmError(f"Chart {CHART_NAME} {metadata.get('version')} is below the floor {_dots(MINIMUM_CHART)}.", "Raise gateway_auth_chart.version.")
+    return t.cast("Object", metadata)
+
+
+def _from_folder(folder: str) -> Object:
+    try:
+        with open(os.path.join(folder, "Chart.yaml"), encoding="utf-8") as handle:
+            return yaml.safe_load(handle) or {}
+    except (OSError, yaml.YAMLError) as exc:
+        raise HelmError(f"Folder {folder} is no Helm chart: {exc}.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).") from exc
+
+
+def _from_archive(path: str) -> Object:
+    try:
+        with tarfile.open(path) as archive:
+            name = next(member for member in archive.getnames() if member.count("/") == 1 and member.endswith("/Chart.yaml"))
+            handle = archive.extractfile(name)
+            assert handle is not None
+            return yaml.safe_load(handle.read()) or {}
+    except (OSError, tarfile.TarError, StopIteration, yaml.YAMLError) as exc:
+        raise HelmError(f"File {path} is no packaged Helm chart: {exc or 'no Chart.yaml in it'}.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).") from exc
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROCESS_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as exc:
+        raise HelmError(f"`{' '.join(command[:3])}` gave no answer within {_PROCESS_TIMEOUT_S} s.", "Is the registry of gateway_auth_chart.ref reachable?") from exc
+    if done.returncode != 0:
+        raise HelmError(f"`helm {' '.join(command[1:])}` failed: {' '.join(done.stderr.split())[:400]}.", "Check gateway_auth_chart.ref and .version, and the network.")
+    return done.stdout
+
+
+def _dots(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

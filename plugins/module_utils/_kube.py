@@ -1,0 +1,309 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The Kubernetes API as the phases need it: a few verbs on plain dicts, and errors a user can act on.
+
+Authentication, kubeconfig and context are kubernetes.core's (its client factory reads the same ``K8S_AUTH_*`` variables as
+its modules). Paths come from a table of the kinds we handle, so that a run needs no discovery.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import typing as t
+import urllib.parse
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, ClusterRef
+
+try:
+    import urllib3.exceptions
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.config import ConfigException
+    from kubernetes.dynamic.exceptions import DynamicApiError
+
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
+
+    IMPORT_ERROR: ImportError | None = None
+except ImportError as exc:
+    IMPORT_ERROR = exc
+
+Object = dict[str, t.Any]
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+
+# (apiVersion, kind) -> (plural, namespaced)
+_KINDS: dict[tuple[str, str], tuple[str, bool]] = {
+    ("v1", "Namespace"): ("namespaces", False),
+    ("v1", "Secret"): ("secrets", True),
+    ("v1", "Service"): ("services", True),
+    ("v1", "Pod"): ("pods", True),
+    ("v1", "Event"): ("events", True),
+    ("apps/v1", "Deployment"): ("deployments", True),
+    ("apps/v1", "ReplicaSet"): ("replicasets", True),
+    ("authorization.k8s.io/v1", "SelfSubjectAccessReview"): ("selfsubjectaccessreviews", False),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
+    ("gateway.networking.k8s.io/v1", "GatewayClass"): ("gatewayclasses", False),
+    ("gateway.networking.k8s.io/v1", "Gateway"): ("gateways", True),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): ("httproutes", True),
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): ("referencegrants", True),
+    ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"): ("securitypolicies", True),
+    ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"): ("clienttrafficpolicies", True),
+    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter"): ("httproutefilters", True),
+    ("gateway.envoyproxy.io/v1alpha1", "Backend"): ("backends", True),
+}
+
+# Subject access reviews ask by API group and plural name.
+def resource_of(api_version: str, kind: str) -> tuple[str, str]:
+    """(API group, plural) of a kind; the core group is ``""``."""
+    group = api_version.rpartition("/")[0]
+    return group, _KINDS[(api_version, kind)][0]
+
+
+def describe(obj: t.Mapping[str, t.Any]) -> str:
+    """``HTTPRoute monitoring-team-a/prometheus-team-a``: how every message names an object."""
+    meta = obj.get("metadata", {})
+    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+    return f"{obj.get('kind')} {place}{meta.get('name')}"
+
+
+class Kube:
+    """One cluster. Safe to use from several threads."""
+
+    def __init__(self, client: t.Any, where: str) -> None:
+        self._client = client
+        self.where = where
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        """The object, or None when it (or its namespace, or its kind) isn't there."""
+        try:
+            return self._call("GET", _path(api_version, kind, namespace, name), what=f"get {kind} {_place(namespace, name)}")
+        except _NotFound:
+            return None
+
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: t.Mapping[str, str] | None = None) -> list[Object]:
+        """Objects of a kind in a namespace (all namespaces when empty), by labels. A kind that isn't served gives none."""
+        query = {}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        try:
+            answer = self._call("GET", _path(api_version, kind, namespace), query, what=f"list {kind} in {namespace or 'all namespaces'}")
+        except _NotFound:
+            return []
+        items: list[Object] = answer.get("items") or []
+        for item in items:  # the API leaves these out of list items
+            item.setdefault("apiVersion", api_version)
+            item.setdefault("kind", kind)
+        return items
+
+    def logs(self, namespace: str, pod: str, container: str = "", tail: int = 50, previous: bool = False) -> str:
+        """The last lines of a container, or "" when it has none yet."""
+        query = {"tailLines": str(tail), **({"container": container} if container else {}), **({"previous": "true"} if previous else {})}
+        try:
+            return self._raw("GET", _path("v1", "Pod", namespace, pod) + "/log", query, what=f"read logs of pod {namespace}/{pod}").decode(errors="replace")
+        except (_NotFound, ClusterError):
+            return ""
+
+    def allowed(self, verb: str, api_version: str, kind: str, namespace: str = "", name: str = "") -> bool:
+        """Whether this identity may do that (a SelfSubjectAccessReview)."""
+        group, resource = resource_of(api_version, kind)
+        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+        }
+        answer = self._call("POST", _path("authorization.k8s.io/v1", "SelfSubjectAccessReview"), body=review, what="ask for own permissions")
+        return bool(answer.get("status", {}).get("allowed"))
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+    def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply as field manager ``gateway-auth``, taking fields over from others."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", **_dry(dry_run)}
+        return self._call("PATCH", _path_of(obj), query, obj, "application/apply-patch+yaml", f"apply {describe(obj)}")
+
+    def create(self, obj: Object) -> Object | None:
+        """Create; None when somebody else was first."""
+        meta = obj["metadata"]
+        try:
+            return self._call("POST", _path(obj["apiVersion"], obj["kind"], meta.get("namespace", "")), {"fieldManager": FIELD_MANAGER}, obj, what=f"create {describe(obj)}")
+        except _Conflict:
+            return None
+
+    def patch(self, obj: Object, operations: list[Object]) -> Object:
+        """JSON patch (RFC 6902), guarded by the resourceVersion that ``obj`` was read with."""
+        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
+        return self._call("PATCH", _path_of(obj), {"fieldManager": FIELD_MANAGER}, [guard, *operations], "application/json-patch+json", f"patch {describe(obj)}")
+
+    def delete(self, obj: Object, *, dry_run: bool = False) -> bool:
+        """Delete exactly this object (by uid); False when it was gone already."""
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if obj["metadata"].get("uid"):
+            body["preconditions"] = {"uid": obj["metadata"]["uid"]}
+        try:
+            self._call("DELETE", _path_of(obj), _dry(dry_run), body, what=f"delete {describe(obj)}")
+        except (_NotFound, _Conflict):
+            return False
+        return True
+
+    # --- underneath --------------------------------------------------------------------------------------------------
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Any = None,
+        content_type: str = "application/json",
+        what: str = "",
+    ) -> Object:
+        return t.cast("Object", json.loads(self._raw(method, path, query, body, content_type, what)))
+
+    def _raw(
+        self,
+        method: str,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Any = None,
+        content_type: str = "application/json",
+        what: str = "",
+    ) -> bytes:
+        try:
+            answer = self._client.request(
+                method.lower(),
+                path,
+                body=body,
+                query_params=list((query or {}).items()),
+                content_type=content_type,
+                serialize=False,
+                _request_timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+            )
+            return t.cast("bytes", answer.data)
+        except (ApiException, DynamicApiError) as exc:
+            raise _translate(exc, self.where, what) from exc
+        except urllib3.exceptions.HTTPError as exc:
+            raise ClusterError(
+                f"Could not {what}: the Kubernetes API of {self.where} did not answer ({_shorten(exc)}).",
+                "Check gateway_auth_cluster and the network between this machine and the API server.",
+            ) from exc
+
+
+class _NotFound(ClusterError):
+    pass
+
+
+class _Conflict(ClusterError):
+    pass
+
+
+class NamespaceMissing(ClusterError):
+    """A write was refused because its namespace isn't there."""
+
+
+_CONNECTIONS: dict[ClusterRef, Kube] = {}
+_CONNECTIONS_LOCK = threading.Lock()
+
+
+def connect(ref: ClusterRef) -> Kube:
+    """Connect and prove that it is the cluster the inventory means, before anything else is read. Cached per process."""
+    with _CONNECTIONS_LOCK:
+        if ref not in _CONNECTIONS:
+            _CONNECTIONS[ref] = _connect(ref)
+        return _CONNECTIONS[ref]
+
+
+def _connect(ref: ClusterRef) -> Kube:
+    if IMPORT_ERROR is not None:
+        raise ClusterError(
+            f"Expected the Python packages of requirements.txt and collection kubernetes.core beside Ansible, got: {IMPORT_ERROR}.",
+            "Install them: pip install -r requirements.txt; ansible-galaxy collection install kubernetes.core.",
+        )
+    where = " ".join(part for part in (ref.kubeconfig or "the ambient kubeconfig", f"context {ref.context}" if ref.context else "") if part)
+    try:
+        options = {key: value for key, value in (("kubeconfig", ref.kubeconfig), ("context", ref.context)) if value}
+        client = get_api_client(**options).client
+    except (CoreException, ConfigException, OSError, KeyError, ValueError, TypeError) as exc:
+        raise ClusterError(f"Could not load the kubeconfig of {where}: {_shorten(exc)}.", "Check gateway_auth_cluster.kubeconfig and .context.") from exc
+    except urllib3.exceptions.HTTPError as exc:
+        raise _unreachable(where, exc) from exc
+    except (ApiException, DynamicApiError) as exc:
+        raise _translate(exc, where, "discover the API") from exc
+    kube = Kube(client, where)
+    _check_uid(kube, ref)
+    return kube
+
+
+def _unreachable(where: str, exc: Exception) -> ClusterError:
+    return ClusterError(
+        f"The Kubernetes API of {where} did not answer ({_shorten(exc)}).",
+        "Check gateway_auth_cluster and the network between this machine and the API server.",
+    )
+
+
+def _check_uid(kube: Kube, ref: ClusterRef) -> None:
+    if not ref.uid:
+        return
+    namespace = kube.get("v1", "Namespace", "kube-system")
+    found = namespace["metadata"]["uid"] if namespace else "no namespace kube-system"
+    if found != ref.uid:
+        raise ClusterError(
+            f"Expected the cluster whose namespace kube-system has UID {ref.uid} (gateway_auth_cluster.uid), found {found} at {kube.where}. Nothing was read or written.",
+            "Point the kubeconfig or context at the right cluster, or correct gateway_auth_cluster.uid.",
+        )
+
+
+def _translate(exc: t.Any, where: str, what: str) -> ClusterError:
+    status = int(exc.status or 0)
+    detail = _detail(exc)
+    if status == 404:
+        if detail.startswith("namespaces "):
+            return NamespaceMissing(f"Could not {what}: {detail}.")
+        return _NotFound(f"Could not {what}: not found.")
+    if status == 409:
+        return _Conflict(f"Could not {what}: {detail}.", "Somebody else changed it at the same time: run again.")
+    if status == 403:
+        return ForbiddenError(f"Could not {what}: {detail}.", "Grant that verb on that resource to the identity of gateway_auth_cluster.")
+    if status == 401:
+        return ClusterError(f"Could not {what}: {where} does not accept these credentials (401).", "Renew them, or check gateway_auth_cluster.kubeconfig and .context.")
+    return ClusterError(f"Could not {what}: HTTP {status or 'error'} from {where}: {detail}.")
+
+
+def _detail(exc: t.Any) -> str:
+    try:
+        body = exc.body
+        return str(json.loads(body)["message"])
+    except (AttributeError, TypeError, ValueError, KeyError):
+        return _shorten(exc)
+
+
+def _shorten(exc: t.Any) -> str:
+    text = " ".join(str(exc).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _place(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _path_of(obj: Object) -> str:
+    return _path(obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+
+def _path(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
+    plural, namespaced = _KINDS[(api_version, kind)]
+    base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    parts = [base]
+    if namespaced and namespace:
+        parts.append(f"namespaces/{urllib.parse.quote(namespace)}")
+    parts.append(plural)
+    if name:
+        parts.append(urllib.parse.quote(name))
+    return "/".join(parts)

@@ -1,0 +1,241 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs between a desired object and the live one, and why: pure, no API.
+
+How equality is judged without a dry run. A live spec holds what we applied, what the API server defaulted, and what others
+put there. ``managedFields`` tells these apart: a field that nobody owns is a default, a field that somebody owns and that
+isn't desired is drift (somebody else's, or a leftover of ours) and goes. Lists of the kinds we handle are atomic (Gateway API
+and Envoy Gateway CRDs), so ownership stops at the list: extra keys inside an element are defaults while the list is ours
+alone, and can't be told from drift otherwise (``Change.uncertain``: the caller asks the API server with a dry run).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX
+
+Object = dict[str, t.Any]
+Path = tuple[str, ...]
+
+MANAGED_LABEL = f"{OWNER_LABEL_PREFIX}managed"
+IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", "stack", "team"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One object's way from live to desired. ``desired`` is None for a deletion, ``live`` for a creation."""
+
+    action: str  # create | update | adopt | delete
+    desired: Object | None
+    live: Object | None
+    reasons: tuple[str, ...]
+    drop: tuple[Path, ...] = ()  # fields that others own and that server-side apply would leave in place
+    uncertain: bool = False
+
+    @property
+    def obj(self) -> Object:
+        found = self.desired if self.desired is not None else self.live
+        assert found is not None
+        return found
+
+    @property
+    def name(self) -> str:
+        return describe(self.obj)
+
+    def to_dict(self) -> dict[str, t.Any]:
+        return {"action": self.action, "object": self.name, "reasons": list(self.reasons)}
+
+
+def plan_object(desired: Object, live: Object | None, adopt: t.Collection[str] = ()) -> Change | None:
+    """The change that makes ``live`` what ``desired`` says, or None. Raises ForeignObjectError for an object that isn't ours.
+
+    ``adopt`` holds ``Kind/name`` or ``all``: objects without our mark that may be taken over.
+    """
+    if live is None:
+        return Change("create", desired, None, (f"create {describe(desired)}",))
+    foreign = foreign_reason(desired, live)
+    if foreign and not _adoptable(desired, adopt):
+        raise ForeignObjectError(
+            f"{describe(desired)} exists and is not ours ({foreign}); it was left alone.",
+            f"To take it over: -e adopt='[{desired['kind']}/{desired['metadata']['name']}]'; else rename the app or remove the object.",
+        )
+    comparison = _Comparison(live)
+    comparison.metadata(desired)
+    comparison.content(desired)
+    if not comparison.reasons and not foreign:
+        return None
+    reasons = ([f"take over: {foreign}"] if foreign else []) + comparison.reasons
+    # Uncertain only while nothing else is known to differ: one certain reason is enough to write.
+    return Change("adopt" if foreign else "update", desired, live, tuple(reasons), tuple(comparison.drop), comparison.only_uncertain and not foreign)
+
+
+def plan_deletion(live: Object, reason: str) -> Change:
+    return Change("delete", None, live, (reason,))
+
+
+def foreign_reason(desired: Object, live: Object) -> str:
+    """Why the live object isn't ours, in a few words; "" when it is."""
+    wanted = desired["metadata"].get("labels") or {}
+    found = live["metadata"].get("labels") or {}
+    if wanted.get(MANAGED_LABEL) is None:
+        return ""  # not an object of the kind that carries a mark
+    if found.get(MANAGED_LABEL) != "true":
+        return f"no label {MANAGED_LABEL}"
+    for key in IDENTITY_LABELS:
+        if found.get(key) != wanted.get(key):
+            return f"label {key} is {found.get(key)!r}, ours is {wanted.get(key)!r}"
+    return ""
+
+
+def _adoptable(desired: Object, adopt: t.Collection[str]) -> bool:
+    return "all" in adopt or f"{desired['kind']}/{desired['metadata']['name']}" in adopt
+
+
+class _Comparison:
+    """Collects reasons while walking desired and live side by side."""
+
+    def __init__(self, live: Object) -> None:
+        self.live = live
+        self.reasons: list[str] = []
+        self.drop: list[Path] = []
+        self._certain = 0
+        owners = _owners(live)
+        self._ours = [fields for manager, fields in owners if manager == FIELD_MANAGER]
+        self._others = [fields for manager, fields in owners if manager != FIELD_MANAGER]
+
+    @property
+    def only_uncertain(self) -> bool:
+        return bool(self.reasons) and self._certain == 0
+
+    def metadata(self, desired: Object) -> None:
+        """Our labels and annotations must be there; others' may be, too."""
+        for part in ("labels", "annotations"):
+            found = self.live["metadata"].get(part) or {}
+            for key, value in (desired["metadata"].get(part) or {}).items():
+                if found.get(key) != value:
+                    self._differs(("metadata", part, key), found.get(key), value)
+
+    def content(self, desired: Object) -> None:
+        """Everything but metadata and status."""
+        for key, value in desired.items():
+            if key in ("apiVersion", "kind", "metadata", "status"):
+                continue
+            self._walk((key,), value, self.live.get(key))
+
+    def _walk(self, path: Path, want: t.Any, have: t.Any) -> None:
+        if isinstance(want, dict) and isinstance(have, dict):
+            for key, value in want.items():
+                if key not in have:
+                    self._differs((*path, key), None, value)
+                else:
+                    self._walk((*path, key), value, have[key])
+            if path[0] == "spec":
+                for key in have:
+                    if key not in want:
+                        self._extra((*path, key), have[key])
+        elif isinstance(want, list) and isinstance(have, list):
+            self._list(path, want, have)
+        elif want != have:
+            self._differs(path, have, want)
+
+    def _list(self, path: Path, want: list[t.Any], have: list[t.Any]) -> None:
+        if len(want) != len(have):
+            self._differs(path, have, want)
+            return
+        extras = False
+        for index, (wanted, found) in enumerate(zip(want, have, strict=True)):
+            difference = _first_difference(wanted, found)
+            if difference is not None:
+                self._differs((*path, str(index), *difference[0]), difference[2], difference[1])
+                return
+            extras = extras or _has_extras(wanted, found)
+        if extras and any(_owns(fields, path) for fields in self._others):
+            self.reasons.append(f"{_dotted(path)}: also written by {self._who(path)}; only we may")
+
+    def _extra(self, path: Path, value: t.Any) -> None:
+        if any(_owns(fields, path) for fields in self._others):
+            self._certain += 1
+            self.drop.append(path)
+            self.reasons.append(f"remove {_dotted(path)} = {_short(value)} (put there by {self._who(path)})")
+        elif any(_owns(fields, path) for fields in self._ours):
+            self._certain += 1
+            self.reasons.append(f"remove {_dotted(path)} = {_short(value)} (no longer wanted)")
+
+    def _differs(self, path: Path, have: t.Any, want: t.Any) -> None:
+        self._certain += 1
+        if path[0] in ("data", "stringData"):
+            self.reasons.append(f"set key {path[-1]}" if have is None else f"change key {path[-1]}")
+        elif have is None:
+            self.reasons.append(f"set {_dotted(path)} to {_short(want)}")
+        else:
+            self.reasons.append(f"change {_dotted(path)} from {_short(have)} to {_short(want)}")
+
+    def _who(self, path: Path) -> str:
+        names = [str(entry.get("manager")) for entry in _entries(self.live) if entry.get("manager") != FIELD_MANAGER and _owns(entry["fieldsV1"], path)]
+        return ", ".join(sorted(set(names))) or "somebody else"
+
+
+def _entries(live: Object) -> list[Object]:
+    entries: list[Object] = live["metadata"].get("managedFields") or []
+    return [entry for entry in entries if not entry.get("subresource") and isinstance(entry.get("fieldsV1"), dict)]
+
+
+def _owners(live: Object) -> list[tuple[str, Object]]:
+    return [(str(entry.get("manager")), entry["fieldsV1"]) for entry in _entries(live)]
+
+
+def _owns(fields: Object, path: Path) -> bool:
+    """Whether a managedFields tree covers a path (``f:`` keys; a leaf covers all below it)."""
+    node = fields
+    for key in path:
+        if f"f:{key}" not in node:
+            return False
+        node = node[f"f:{key}"]
+        if not node:
+            return True
+    return True
+
+
+def _first_difference(want: t.Any, have: t.Any) -> tuple[Path, t.Any, t.Any] | None:
+    """The first place where ``have`` doesn't contain ``want``: (path, wanted, found)."""
+    if isinstance(want, dict) and isinstance(have, dict):
+        for key, value in want.items():
+            if key not in have:
+                return (key,), value, None
+            inner = _first_difference(value, have[key])
+            if inner is not None:
+                return (key, *inner[0]), inner[1], inner[2]
+        return None
+    if isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
+        for index, (wanted, found) in enumerate(zip(want, have, strict=True)):
+            inner = _first_difference(wanted, found)
+            if inner is not None:
+                return (str(index), *inner[0]), inner[1], inner[2]
+        return None
+    return None if want == have else ((), want, have)
+
+
+def _has_extras(want: t.Any, have: t.Any) -> bool:
+    if isinstance(want, dict) and isinstance(have, dict):
+        return any(key not in want for key in have) or any(_has_extras(value, have[key]) for key, value in want.items())
+    if isinstance(want, list) and isinstance(have, list):
+        return any(_has_extras(wanted, found) for wanted, found in zip(want, have, strict=False))
+    return False
+
+
+def _dotted(path: Path) -> str:
+    text = path[0]
+    for part in path[1:]:
+        text += f"[{part}]" if part.isdigit() or "/" in part or "." in part else f".{part}"
+    return text
+
+
+def _short(value: t.Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 120 else text[:117] + "..."

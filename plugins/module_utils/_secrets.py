@@ -1,0 +1,211 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The team's namespace and its two Secrets: generated once, kept for ever after, completed when a key is missing.
+
+Values live only inside the functions here. What comes out is which keys were set, never a value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+import string
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import SecretError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import SecretSource, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, foreign_reason
+
+Object = dict[str, t.Any]
+
+PASSWORD_LENGTH = 32
+_ALPHABET = string.ascii_letters + string.digits
+# AES key sizes: what oauth2-proxy accepts as a cookie secret after decoding (pkg/validation/cookie.go).
+_COOKIE_SECRET_BYTES = (16, 24, 32)
+PROXY_KEYS = ("client-id", "client-secret", "cookie-secret")
+
+
+def new_cookie_secret() -> str:
+    """32 random bytes, URL-safe base64 (standard base64's + and / make oauth2-proxy read 44 raw bytes and refuse)."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_password() -> str:
+    """Alphanumeric, so that no shell, URL or config file has to quote it."""
+    return "".join(secrets.choice(_ALPHABET) for _unused in range(PASSWORD_LENGTH))
+
+
+def ensure_namespace(team: Team, journal: Journal) -> bool:
+    """Create the team's namespace when it isn't there; one that exists is used as it is. True when it exists (now)."""
+    if journal.kube.get("v1", "Namespace", team.namespace) is not None:
+        return True
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": team.namespace, "labels": team.owner_labels()}}
+    journal.carry_out(Change("create", namespace, None, (f"create namespace {team.namespace} for team {team.name}",)))
+    return not journal.check
+
+
+def ensure_secrets(team: Team, journal: Journal, vaulted_value: t.Callable[[], str | None]) -> None:
+    """Bring both Secrets to what the release needs.
+
+    ``vaulted_value`` gives ``gateway_auth_client_secret.value``; it is called only when that is the source.
+    """
+    kube = journal.kube
+    source = team.client_secret
+    if source is not None and source.kind == "secret" and source.name == team.proxy_secret:
+        _check_foreign(kube, team)
+    else:
+        _ensure_proxy_secret(team, journal, lambda: client_secret(kube, team, vaulted_value))
+    if team.has_store_password:
+        _ensure_store_secret(team, journal)
+
+
+def _ensure_proxy_secret(team: Team, journal: Journal, wanted_client_secret: t.Callable[[], str | None]) -> None:
+    live = journal.kube.get("v1", "Secret", team.proxy_secret, team.namespace)
+    cookie_secret = decode(live, "cookie-secret")
+    if cookie_secret is not None:
+        _check_cookie_secret(team, cookie_secret)
+    data = {"client-id": encode(team.client_id), "cookie-secret": encode(cookie_secret or new_cookie_secret())}
+    given = wanted_client_secret()
+    kept = decode(live, "client-secret")
+    if given is None and kept is None:
+        raise SecretError(
+            f"Secret {team.namespace}/{team.proxy_secret} has no key client-secret, and no source for it is given.",
+            "Set gateway_auth_client_secret to one of {env, file, secret, value}.",
+        )
+    data["client-secret"] = encode(given if given is not None else str(kept))
+    _settle(team, journal, team.proxy_secret, live, data)
+
+
+def _ensure_store_secret(team: Team, journal: Journal) -> None:
+    live = journal.kube.get("v1", "Secret", team.store_secret, team.namespace)
+    password = decode(live, "redis-password")
+    if password is not None and (password != password.strip() or not password):
+        raise SecretError(
+            f"Secret {team.namespace}/{team.store_secret} key redis-password is empty or ends in white space (the guide's `| base64` adds a newline); "
+            "oauth2-proxy would send it as it is and the store would refuse it.",
+            f"Store it without the newline, or delete the key: kubectl -n {team.namespace} delete secret {team.store_secret}.",
+        )
+    _settle(team, journal, team.store_secret, live, {"redis-password": encode(password or new_password())})
+
+
+def _settle(team: Team, journal: Journal, name: str, live: Object | None, data: dict[str, str]) -> None:
+    desired = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": team.namespace, "labels": team.owner_labels()},
+        "type": "Opaque",
+        "data": data,
+    }
+    change = journal.plan(desired, live)
+    if change is None:
+        return
+    if change.action == "create" and not journal.check:
+        # A plain create, so that of two runs at once one loses here instead of overwriting the other's cookie secret.
+        if journal.kube.create(desired) is None:
+            raise SecretError(f"Secret {team.namespace}/{name} was created by somebody else at the same moment.", "Run again: what they generated is kept.")
+        journal.changes.append(Change("create", desired, None, tuple(f"generate {key}" if _generated(key) else f"set {key}" for key in sorted(data))))
+        return
+    journal.carry_out(change)
+
+
+def _generated(key: str) -> bool:
+    return key in ("cookie-secret", "redis-password")
+
+
+def _check_foreign(kube: Kube, team: Team) -> None:
+    """A Secret that somebody else manages stands in for ours: it must be complete, and we never write it."""
+    live = kube.get("v1", "Secret", team.proxy_secret, team.namespace)
+    missing = [key for key in PROXY_KEYS if not decode(live, key)]
+    if missing:
+        raise SecretError(
+            f"Secret {team.namespace}/{team.proxy_secret} (gateway_auth_client_secret.secret) lacks {', '.join(missing)}; expected {', '.join(PROXY_KEYS)}.",
+            "Let whoever manages it provide them, or name another source.",
+        )
+    for key in PROXY_KEYS:
+        _check_printable(f"Secret {team.namespace}/{team.proxy_secret} key {key}", str(decode(live, key)), "Have whoever manages it store the value alone.")
+    _check_cookie_secret(team, str(decode(live, "cookie-secret")))
+
+
+def client_secret(kube: Kube, team: Team, vaulted_value: t.Callable[[], str | None]) -> str | None:
+    """The client secret from the source the inventory names; None when it names none (what is stored is kept)."""
+    source = team.client_secret
+    if source is None:
+        return None
+    value = _READERS[source.kind](kube, team, source, vaulted_value)
+    value = value.removesuffix("\n").removesuffix("\r")
+    what = {"env": f"environment variable {source.name}", "file": f"file {source.name}", "secret": f"Secret {team.namespace}/{source.name} key {source.key}"}
+    _check_printable(what.get(source.kind, "gateway_auth_client_secret.value"), value, "Store the bare secret there.")
+    return value
+
+
+def _from_env(_kube: Kube, _team: Team, source: SecretSource, _vaulted: t.Callable[[], str | None]) -> str:
+    if source.name not in os.environ:
+        raise SecretError(f"Environment variable {source.name} (gateway_auth_client_secret.env) is not set.", "Set it for this run.")
+    return os.environ[source.name]
+
+
+def _from_file(_kube: Kube, _team: Team, source: SecretSource, _vaulted: t.Callable[[], str | None]) -> str:
+    try:
+        with open(source.name, encoding="utf-8") as handle:
+            return handle.read()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SecretError(f"Could not read the client secret from file {source.name} (gateway_auth_client_secret.file): {_reason(exc)}.", "Check the path and its permissions.") from exc
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc.strerror) if isinstance(exc, OSError) else "not UTF-8 text"
+
+
+def _from_secret(kube: Kube, team: Team, source: SecretSource, _vaulted: t.Callable[[], str | None]) -> str:
+    value = decode(kube.get("v1", "Secret", source.name, team.namespace), source.key)
+    if value is None:
+        raise SecretError(
+            f"Secret {team.namespace}/{source.name} has no key {source.key} (gateway_auth_client_secret.secret).", "Create it, or correct name and key."
+        )
+    return value
+
+
+def _from_value(_kube: Kube, _team: Team, _source: SecretSource, vaulted: t.Callable[[], str | None]) -> str:
+    return vaulted() or ""
+
+
+_READERS: dict[str, t.Callable[[Kube, Team, SecretSource, t.Callable[[], str | None]], str]] = {
+    "env": _from_env,
+    "file": _from_file,
+    "secret": _from_secret,
+    "value": _from_value,
+}
+
+
+def _check_printable(what: str, value: str, remedy: str) -> None:
+    if not value:
+        raise SecretError(f"The {what} is empty.", remedy)
+    if any(char.isspace() or not char.isprintable() for char in value):
+        raise SecretError(f"The {what} contains white space or unprintable characters (a trailing newline?).", remedy)
+
+
+def _check_cookie_secret(team: Team, value: str) -> None:
+    """As oauth2-proxy reads it: base64url when that gives an AES key size, else the raw bytes."""
+    size = len(value.encode(errors="surrogateescape"))
+    try:
+        decoded = len(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
+    except (binascii.Error, ValueError):
+        decoded = 0
+    if value != value.strip() or not (decoded in _COOKIE_SECRET_BYTES or size in _COOKIE_SECRET_BYTES):
+        raise SecretError(
+            f"Secret {team.namespace}/{team.proxy_secret} key cookie-secret gives {decoded or size} bytes; oauth2-proxy takes 16, 24 or 32 without a newline.",
+            f"Delete that key and run again (users log in anew): kubectl -n {team.namespace} patch secret {team.proxy_secret} --type=json "
+            """-p='[{"op":"remove","path":"/data/cookie-secret"}]'.""",
+        )
+
+
+def is_ours(team: Team, live: Object | None) -> bool:
+    """Whether a Secret carries this team's mark."""
+    desired = {"metadata": {"labels": team.owner_labels()}}
+    return live is not None and not foreign_reason(desired, live)
