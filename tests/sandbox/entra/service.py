@@ -1,0 +1,252 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The double as a whole: one state, a TLS listener for Microsoft's host names, and a loopback listener for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import ssl
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from joserfc.jwk import KeySet
+
+from .call import Call
+from .clientauth import AssertionVerifier, ClientAuthenticator, IssuerKeys
+from .control import Control
+from .directory import is_guid, load_cast
+from .errors import Trace, entra_timestamp
+from .faults import Action, FaultBoard
+from .grants import GrantStore
+from .journal import Entry, Journal
+from .secretsdir import SecretsDir
+from .signin import SignIn
+from .token_endpoint import TokenEndpoint
+from .tokens import KeyRing, TokenIssuer
+
+LOGIN_HOST: Final = "login.microsoftonline.com"
+GRAPH_HOST: Final = "graph.microsoft.com"
+_BODY_LIMIT: Final = 256 * 1024
+
+
+class Address:
+    """A listening address, `10.90.0.10:443` or `[::1]:8090`."""
+
+    def __init__(self, text: str) -> None:
+        host, separator, port = text.rpartition(":")
+        if not separator or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"expected ADDRESS:PORT, got {text!r}")
+        self.host = str(ipaddress.ip_address(host.strip("[]")))
+        self.port = int(port)
+
+    def require_loopback(self) -> None:
+        """Refuse to offer the control API to a network: who reaches it can sign in as anybody."""
+        if not ipaddress.ip_address(self.host).is_loopback:
+            raise ValueError(f"the control API listens on loopback only, got {self.host}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    listen: Address
+    admin: Address
+    cert: Path
+    key: Path
+    cast: Path
+    secrets_dir: Path
+    log: Path | None = None
+    issuer_ca: Path | None = None
+
+
+class DiscoveredKeys(IssuerKeys):
+    """Reads a federated issuer's keys from its discovery document, anew each time, as rotation may have happened."""
+
+    def __init__(self, ca_file: Path | None) -> None:
+        self._ca_file = ca_file
+
+    async def fetch(self, issuer: str) -> KeySet:
+        if not issuer.startswith("https://"):
+            raise ValueError("an issuer is an https URL")
+        context = ssl.create_default_context()
+        if self._ca_file is not None:
+            context.load_verify_locations(cafile=self._ca_file)
+        connector = aiohttp.TCPConnector(ssl=context)
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=True) as client:
+            try:
+                document = await self._json(client, issuer.rstrip("/") + "/.well-known/openid-configuration")
+                if document.get("issuer") != issuer or not isinstance(document.get("jwks_uri"), str):
+                    raise ValueError("the discovery document is of another issuer or names no keys")
+                keys = await self._json(client, str(document["jwks_uri"]))
+            except (aiohttp.ClientError, TimeoutError) as exc:
+                raise OSError(f"{issuer}: {type(exc).__name__}") from exc
+        return KeySet.import_key_set(keys)  # type: ignore[arg-type]
+
+    @staticmethod
+    async def _json(client: aiohttp.ClientSession, url: str) -> dict[str, object]:
+        async with client.get(url) as response:
+            document = await response.json(content_type=None)
+        if not isinstance(document, dict):
+            raise ValueError(f"{url} is not a JSON object")
+        return document
+
+
+class Service:
+    """One running double. `start` returns when both listeners accept connections."""
+
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float] = time.time, issuer_keys: IssuerKeys | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.directory = load_cast(settings.cast, clock)
+        self.keys = KeyRing()
+        self.journal = Journal(settings.log)
+        self.faults = FaultBoard()
+        secrets_dir = SecretsDir(settings.secrets_dir)
+        for app in self.directory.applications.values():
+            secrets_dir.ensure(app, clock())
+        self.grants = GrantStore(clock)
+        verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca), clock)
+        tokens = TokenEndpoint(
+            self.directory,
+            self.grants,
+            TokenIssuer(self.directory, self.keys),
+            ClientAuthenticator(verifier, clock),
+        )
+        self._sign_in = SignIn(self.directory, self.grants, self.keys, tokens)
+        self._control = Control(self.directory, self.journal, self.faults, self.keys, secrets_dir)
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self) -> tuple[int, int]:
+        """Listen, and return the two ports (of use where 0 was asked for)."""
+        front = web.Application(client_max_size=_BODY_LIMIT)
+        front.router.add_route("*", "/{path:.*}", self._answer)
+        ports = [
+            await self._listen(front, self._settings.listen, self._tls()),
+            await self._listen(self._control.application(), self._settings.admin, None),
+        ]
+        self.journal.note(self._clock(), "listening")
+        return ports[0], ports[1]
+
+    async def stop(self) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners = []
+        self.journal.note(self._clock(), "stopped")
+        self.journal.close()
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._settings.cert, self._settings.key)
+        return context
+
+    async def _listen(self, app: web.Application, address: Address, tls: ssl.SSLContext | None) -> int:
+        # Nothing here is worth waiting for at the end: requests under way are cut, so that SIGTERM ends it at once.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, address.host, address.port, ssl_context=tls, reuse_address=True).start()
+        return int(runner.addresses[0][1])
+
+    # --- answering --------------------------------------------------------------------------------------------------
+
+    def _call(self, request: web.Request) -> Call:
+        now = self._clock()
+        host = request.host.lower().removesuffix(":443")
+        path = request.raw_path.partition("?")[0]
+        trace = Trace(now)
+        correlation = request.headers.get("client-request-id", "")
+        if is_guid(correlation):
+            trace = Trace(now, correlation_id=correlation)
+        return Call(request, Entry(entra_timestamp(now), host, request.method, path), trace)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        call = self._call(request)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.journal.add, call.entry)
+            response = await self._faulty(call)
+            if response is None:
+                response = await self._dispatch(call)
+            call.entry.status = response.status
+        response.headers["x-ms-request-id"] = call.trace.trace_id
+        response.headers["client-request-id"] = call.trace.correlation_id
+        return response
+
+    async def _faulty(self, call: Call) -> web.Response | None:
+        """Apply a fault; None means that the double itself answers."""
+        action = self.faults.take(call.entry.host, call.entry.method, call.entry.path)
+        if action is None:
+            return None
+        call.entry.fault = True
+        await asyncio.sleep(action.delay)
+        if action.drop:
+            self._drop(call)
+        return None if action.status is None else self._fault_response(action)
+
+    @staticmethod
+    def _fault_response(action: Action) -> web.Response:
+        response = web.Response(status=action.status or 500, headers=dict(action.headers), body=action.body.encode())
+        if "Content-Type" not in response.headers or not action.headers:
+            response.content_type = "application/json" if action.body.startswith(("{", "[")) else "text/plain"
+        return response
+
+    @staticmethod
+    def _drop(call: Call) -> None:
+        """Cut the connection as a failing network does: no answer, no TLS goodbye."""
+        transport = call.request.transport
+        if transport is not None:
+            transport.abort()
+        raise asyncio.CancelledError
+
+    async def _dispatch(self, call: Call) -> web.Response:
+        if call.entry.host == LOGIN_HOST:
+            return await self._guarded(call)
+        if call.entry.host == GRAPH_HOST:
+            return self._no_graph_yet(call)
+        return web.Response(status=421, text=f"This double answers for {LOGIN_HOST} and {GRAPH_HOST} only.\n")
+
+    async def _guarded(self, call: Call) -> web.Response:
+        try:
+            return await self._sign_in.handle(call)
+        except web.HTTPException as exc:
+            return web.Response(status=exc.status, text=exc.reason)
+        except Exception as exc:
+            # The message may hold what the client sent; where it happened is enough to find the defect.
+            place = traceback.extract_tb(exc.__traceback__)[-1]
+            where = f"{type(exc).__name__} at {Path(place.filename).name}:{place.lineno}"
+            self.journal.note(self._clock(), f"defect in the double: {where}")
+            return web.json_response({"error": "server_error", "error_description": where}, status=500)
+
+    def _no_graph_yet(self, call: Call) -> web.Response:
+        document = {
+            "error": {
+                "code": "NotImplemented",
+                "message": "Microsoft Graph is not part of this test double yet; only login.microsoftonline.com is.",
+                "innerError": {
+                    "date": call.trace.timestamp.removesuffix("Z").replace(" ", "T"),
+                    "request-id": call.trace.trace_id,
+                    "client-request-id": call.trace.correlation_id,
+                },
+            }
+        }
+        return web.json_response(document, status=501)
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service) -> AsyncIterator[tuple[int, int]]:
+    """Run a double for as long as the block lasts."""
+    try:
+        yield await service.start()
+    finally:
+        await service.stop()
