@@ -174,6 +174,11 @@ def chart_metadata(chart: Chart) -> Object:
     return t.cast("Object", metadata)
 
 
+def chart_version(chart: Chart) -> str:
+    """The version a release of this chart will record; asks no registry (``chart_metadata`` proved the reference)."""
+    return str(chart_metadata(chart).get("version")) if os.path.exists(chart.ref) else chart.version
+
+
 def _from_folder(folder: str) -> Object:
     try:
         with open(os.path.join(folder, "Chart.yaml"), encoding="utf-8") as handle:

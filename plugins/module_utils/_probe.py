@@ -79,14 +79,17 @@ class ProbeClient:
     """Requests to hosts behind one gateway. Safe to share between threads; kept-alive connections are a thread's own.
 
     ``proxy`` is an HTTP CONNECT proxy's URL; else ``address`` is connected to, whatever the host's DNS says; else DNS.
-    ``ca_file`` replaces the system's trust store.
+    ``ca_file`` replaces the system's trust store, or adds to it with ``system_store``.
     """
 
-    def __init__(self, proxy: str = "", address: str = "", ca_file: str = "", timeout: float = 5.0) -> None:
+    def __init__(
+        self, proxy: str = "", address: str = "", ca_file: str = "", timeout: float = 5.0, *, system_store: bool = False
+    ) -> None:
         self.proxy = proxy
         self.address = address
         self.ca_file = ca_file
         self.timeout = timeout
+        self.system_store = system_store
         self._proxy_address, self._proxy_authorization = _parse_proxy(proxy)
         self._context: ssl.SSLContext | None = None
         self._context_lock = threading.Lock()
@@ -288,6 +291,8 @@ class ProbeClient:
             if self._context is None:
                 try:
                     context = ssl.create_default_context(cafile=self.ca_file or None)
+                    if self.ca_file and self.system_store:
+                        context.load_default_certs()
                 except (ssl.SSLError, OSError) as exc:
                     raise HopError(
                         "tls",

@@ -17,7 +17,9 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 
 # The API server and Envoy do the work; threads only wait for them.
@@ -54,6 +56,12 @@ class BatchAction(ActionBase):
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {}
 
+    # Options every phase takes; `adopt` is the control of the same name.
+    _COMMON: t.ClassVar[dict[str, t.Any]] = {
+        "models": {"type": "dict", "required": True},
+        "adopt": {"type": "raw", "default": []},
+    }
+
     check_mode: bool
     want_diff: bool
     options: dict[str, t.Any]
@@ -64,7 +72,7 @@ class BatchAction(ActionBase):
         self.task_vars = task_vars or {}
         self.check_mode = bool(self._task.check_mode)
         self.want_diff = bool(self._task.diff)
-        _unused, self.options = self.validate_argument_spec({"models": {"type": "dict", "required": True}, **self.OPTIONS})
+        _unused, self.options = self.validate_argument_spec({**self._COMMON, **self.OPTIONS})
         models = self.options["models"]
         hosts = [host for host in self.task_vars["ansible_play_batch"] if host in models]
         missing = [host for host in self.task_vars["ansible_play_batch"] if host not in models]
@@ -91,6 +99,23 @@ class BatchAction(ActionBase):
             # What a phase had already done before it failed is true, and must not read as "nothing changed".
             done = getattr(exc, "changes_done", [])
             return Outcome(changed=bool(done), failed=True, msg=f"Team '{team.name}': {exc}", changes=list(done))
+
+    @property
+    def adopted(self) -> list[str]:
+        """``Kind/name`` of foreign objects that may be taken over, or ``all``."""
+        given = self.options["adopt"] or []
+        if isinstance(given, str):  # -e adopt=all, -e adopt='[Kind/name, Kind/name]': key=value pairs stay text
+            given = [part.strip() for part in given.strip("[] ").split(",")]
+        return [str(item) for item in given if item]
+
+    def journal(self, team: Team) -> Journal:
+        """A journal on the team's cluster, in this run's mode."""
+        return Journal(connect(team.cluster), check=self.check_mode, adopt=self.adopted)
+
+    @staticmethod
+    def outcome(journal: Journal) -> Outcome:
+        """What the journal holds, as an outcome."""
+        return Outcome(changed=journal.changed, changes=journal.listing(), diff=journal.diff())
 
     def prepare(self, teams: dict[str, Team]) -> None:
         """Once for the batch, before any team: clients, platform-wide reads."""

@@ -1,0 +1,55 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must hold before the first write, for every team of the batch."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _preflight
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections import collection_version
+
+
+class ActionModule(BatchAction):
+    """All problems of a team in one message; nothing is written."""
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        self._platform: dict[t.Any, list[_preflight.Problem]] = {}
+        for team in teams.values():
+            key = (team.cluster, team.gateway)
+            if key not in self._platform:
+                self._platform[key] = _preflight.platform_problems(connect(team.cluster), team.gateway)
+        self._check_helm(list(teams.values()))
+
+    def _check_helm(self, teams: list[Team]) -> None:
+        """Helm and the chart matter only where a release will change: otherwise no process starts."""
+        self._writes: dict[str, bool] = {}
+        versions: dict[Chart, str] = {}
+        proven: set[Chart] = set()
+        for team in teams:
+            release = _helm.newest_release(connect(team.cluster), team.namespace, team.release)
+            if team.chart not in versions:
+                versions[team.chart] = _helm.chart_version(team.chart)
+            self._writes[team.name] = bool(_helm.upgrade_reasons(release, versions[team.chart], release_values(team)))
+            if not self._writes[team.name]:
+                continue
+            if not proven:
+                _helm.check_pair(_helm.helm_version(), collection_version("kubernetes.core"))
+            if team.chart not in proven:
+                _helm.chart_metadata(team.chart)
+                proven.add(team.chart)
+
+    def for_team(self, team: Team) -> Outcome:
+        problems = [*self._platform[(team.cluster, team.gateway)], *_preflight.team_problems(connect(team.cluster), team, will_write=self._writes[team.name])]
+        hard = [problem for problem in problems if not (problem.soft and self.check_mode)]
+        if hard:
+            raise GatewayAuthError("\n".join(str(problem) for problem in problems))
+        findings = [str(problem) for problem in problems]
+        return Outcome(msg="\n".join(f"finding: {finding}" for finding in findings), data={"findings": findings})

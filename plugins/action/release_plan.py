@@ -1,0 +1,71 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which Helm releases of the batch differ from what they should be. Starts no process."""
+
+from __future__ import annotations
+
+import typing as t
+
+import yaml
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_deletion
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+
+
+class ActionModule(BatchAction):
+    """``data.upgrade`` says whether Helm must run, ``data.fresh`` whether it will create the Deployments."""
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        self._versions: dict[Chart, str] = {}
+        for team in teams.values():
+            connect(team.cluster)
+            if team.chart not in self._versions:
+                self._versions[team.chart] = _helm.chart_version(team.chart)
+
+    def for_team(self, team: Team) -> Outcome:
+        journal = self.journal(team)
+        kube = connect(team.cluster)
+        values = release_values(team)
+        release = _helm.newest_release(kube, team.namespace, team.release)
+        reasons = _helm.upgrade_reasons(release, self._versions[team.chart], values)
+        if not reasons:
+            return Outcome(data={"upgrade": False, "fresh": False})
+        self._refuse_foreign(team, release)
+        fresh = kube.get("apps/v1", "Deployment", team.release, team.namespace) is None
+        if release is not None and not release.finished:
+            # Helm refuses to work on a release that a killed run left pending, and kubernetes.core takes the values of a
+            # failed revision for the present ones. Its objects stay; Helm takes its own objects over again.
+            journal.carry_out(plan_deletion(release.record, f"revision {release.revision} never finished (status {release.status})"))
+        journal.note(
+            "install" if release is None else "upgrade",
+            f"Helm release {team.namespace}/{team.release}",
+            reasons,
+            before=_values(release.values) if release is not None else "",
+            after=_values(values),
+        )
+        outcome = self.outcome(journal)
+        outcome.data = {"upgrade": True, "fresh": fresh}
+        return outcome
+
+    def _refuse_foreign(self, team: Team, release: _helm.Release | None) -> None:
+        """A release of our name with another chart, or without our labels, is somebody else's until it is adopted."""
+        if release is None or team.release in self.adopted or f"Release/{team.release}" in self.adopted or "all" in self.adopted:
+            return
+        labels = release.values.get("customLabels") or {}
+        if any(labels.get(key) != value for key, value in team.labels.items()):
+            raise GatewayAuthError(
+                f"Helm release {team.namespace}/{team.release} exists (chart {release.chart} {release.version}) and is not ours: "
+                "its customLabels lack our mark. It was left alone.",
+                f"To take it over: -e adopt='[Release/{team.release}]'.",
+            )
+
+
+def _values(values: dict[str, t.Any]) -> str:
+    return str(yaml.safe_dump(values, sort_keys=True))

@@ -1,0 +1,41 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restart pods whose Secrets changed, and wait until every Deployment of the release is ready."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _rollout
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+
+
+class ActionModule(BatchAction):
+    """Ends the release's phase: its outcome includes what release_plan found and release_apply did."""
+
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"plans": {"type": "dict", "required": True}}
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        for team in teams.values():
+            connect(team.cluster)
+
+    def for_team(self, team: Team) -> Outcome:
+        plan = Outcome(**self.options["plans"][team.name])
+        if plan.failed:
+            return plan
+        journal = self.journal(team)
+        try:
+            _rollout.mark(team, journal, fresh=bool(plan.data.get("fresh")))
+            if not self.check_mode:
+                _rollout.wait(team, journal.kube)
+        except GatewayAuthError as exc:
+            blamed = journal.blame(exc)
+            blamed.changes_done = [*plan.changes, *blamed.changes_done]  # type: ignore[attr-defined]
+            raise blamed from exc
+        outcome = self.outcome(journal)
+        return Outcome(changed=plan.changed or outcome.changed, changes=plan.changes + outcome.changes, diff=plan.diff + outcome.diff)

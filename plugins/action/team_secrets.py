@@ -1,0 +1,41 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The namespace and the Secrets of every team of the batch. No value ever leaves this action."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _secrets
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+
+
+class ActionModule(BatchAction):
+    """One phase: namespace, proxy Secret, store Secret."""
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        self._templating = threading.Lock()
+        for team in teams.values():
+            connect(team.cluster)
+
+    def for_team(self, team: Team) -> Outcome:
+        journal = self.journal(team)
+        try:
+            _secrets.ensure_namespace(team, journal)
+            _secrets.ensure_secrets(team, journal, lambda: self._vaulted(team))
+        except GatewayAuthError as exc:
+            raise journal.blame(exc) from exc
+        return self.outcome(journal)
+
+    def _vaulted(self, team: Team) -> str | None:
+        """``gateway_auth_client_secret.value`` of this team, decrypted only now."""
+        with self._templating:
+            given: t.Any = self.task_vars["hostvars"][team.name].get("gateway_auth_client_secret") or {}
+            value = given.get("value")
+            return None if value is None else str(value)

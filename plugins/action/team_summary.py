@@ -1,0 +1,48 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a run ended: one line for each team, also when every team failed."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Runs once, in an ``always`` section, for the hosts that succeeded and those that failed alike."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _unused, options = self.validate_argument_spec({"phases": {"type": "list", "elements": "dict", "required": True}})
+        alive = set(variables["ansible_play_hosts"])
+        summary = {host: _summarize(host, options["phases"], host in alive, self._task.check_mode) for host in variables["ansible_play_hosts_all"]}
+        result["summary"] = summary
+        result["msg"] = [f"{host}: {entry['text']}" for host, entry in summary.items()]
+        result["changed"] = False
+        result["_ansible_verbose_always"] = True
+        return result
+
+
+def _summarize(host: str, phases: list[dict[str, t.Any]], alive: bool, check_mode: bool) -> dict[str, t.Any]:
+    outcomes = [(phase.get("teams") or {}).get(host) or {} for phase in phases]
+    changes = sum(len(outcome.get("changes") or []) for outcome in outcomes)
+    findings = sum(len((outcome.get("data") or {}).get("findings") or []) for outcome in outcomes)
+    if not alive:
+        failure = next((str(outcome["msg"]) for outcome in outcomes if outcome.get("failed")), "see the failed task above")
+        text = f"FAILED after {changes} changes: {failure.splitlines()[0] if failure else ''}"
+        return {"state": "failed", "changes": changes, "text": text}
+    would = "would be changed" if check_mode else "changed"
+    text = f"{changes} objects {would}" if changes else "nothing to change"
+    if findings:
+        text += f", {findings} findings"
+    return {"state": "ok", "changes": changes, "text": f"ok, {text}"}

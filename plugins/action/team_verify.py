@@ -1,0 +1,155 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verify each team from outside and by the API. Reads only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import pathlib
+import socket
+import tempfile
+import threading
+import typing as t
+import urllib.parse
+import urllib.request
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
+from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
+    Check,
+    Live,
+    gateway_addresses,
+    render,
+    report,
+    verify_team,
+)
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+ENVOY_API = "gateway.envoyproxy.io/v1alpha1"
+LOG_LINES = 200
+
+
+class ActionModule(BatchAction):
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"report": {"type": "path", "default": ""}}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        self._checks: dict[str, list[Check]] = {}
+        self._checks_lock = threading.Lock()
+        result = super().run(tmp, task_vars)
+        if self.options["report"]:
+            for host, outcome in result["teams"].items():
+                if host not in self._checks:
+                    self._checks[host] = [Check("read", "the team's objects can be read", False, outcome["msg"])]
+            _write(self.options["report"], report(self._checks))
+        return result
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        """Routes and policies of the whole cluster in one call each, where the identity may."""
+        self._routes: dict[Kube, list[t.Any] | None] = {}
+        self._policies: dict[Kube, list[t.Any] | None] = {}
+        for kube in {connect(team.cluster) for team in teams.values()}:
+            self._routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "HTTPRoute"))
+            self._policies[kube] = _allowed(lambda kube=kube: kube.list(ENVOY_API, "SecurityPolicy"))
+
+    def for_team(self, team: Team) -> Outcome:
+        kube = connect(team.cluster)
+        live = self._read(kube, team)
+        address = team.probe.address or next(iter(gateway_addresses(live.gateway)), "")
+        client = ProbeClient(team.probe.proxy, address, team.probe.ca_file)
+        # Behind a proxy it is the proxy that resolves names; this machine's DNS says nothing.
+        checks = verify_team(team, client, live, _entra_client(team), None if team.probe.proxy else _resolve)
+        with self._checks_lock:
+            self._checks[team.name] = checks
+        failed = any(check.failed for check in checks)
+        return Outcome(failed=failed, msg=f"Team '{team.name}': {render(checks)}", data={"checks": [check.to_dict() for check in checks]})
+
+    def _read(self, kube: Kube, team: Team) -> Live:
+        live = Live()
+        live.gateway = kube.get(GATEWAY_API, "Gateway", team.gateway.name, team.gateway.namespace)
+        routes, policies = self._routes[kube], self._policies[kube]
+        live.whole_cluster = routes is not None
+        live.routes = kube.list(GATEWAY_API, "HTTPRoute", team.namespace) if routes is None else routes
+        live.policies = kube.list(ENVOY_API, "SecurityPolicy", team.namespace) if policies is None else policies
+        live.deployments = kube.list("apps/v1", "Deployment", team.namespace)
+        self._read_log(kube, team, live)
+        self._read_secret(kube, team, live)
+        return live
+
+    @staticmethod
+    def _read_log(kube: Kube, team: Team, live: Live) -> None:
+        deployment = next((item for item in live.deployments if item["metadata"]["name"] == team.release), None)
+        labels = (((deployment or {}).get("spec") or {}).get("selector") or {}).get("matchLabels")
+        if not labels:
+            return
+        pods = _allowed(lambda: kube.list("v1", "Pod", team.namespace, labels))
+        if pods is None:
+            live.unread.append(f"pods in namespace {team.namespace} can't be listed, so the proxy's log isn't judged")
+            return
+        live.proxy_log = "\n".join(kube.logs(team.namespace, pod["metadata"]["name"], tail=LOG_LINES) for pod in pods)
+
+    @staticmethod
+    def _read_secret(kube: Kube, team: Team, live: Live) -> None:
+        """The client secret as the proxy gets it; it goes to Entra and nowhere else."""
+        if team.credential != "client_secret":
+            return
+        try:
+            secret = kube.get("v1", "Secret", team.proxy_secret, team.namespace)
+            value = ((secret or {}).get("data") or {}).get("client-secret", "")
+            live.client_secret = base64.b64decode(value).decode()
+        except ForbiddenError:
+            live.unread.append(f"Secret {team.namespace}/{team.proxy_secret} can't be read, so Entra isn't asked about the client secret")
+        except (binascii.Error, UnicodeDecodeError):
+            live.unread.append(f"Secret {team.namespace}/{team.proxy_secret}: client-secret isn't text")
+
+
+def _entra_client(team: Team) -> ProbeClient:
+    """Entra is reached as any HTTPS client here would, or by the probe's proxy where there is no other.
+
+    The platform's own CA is believed about Entra only on that last way: it is the platform that put the proxy there.
+    """
+    host = urllib.parse.urlsplit(team.authority).hostname or ""
+    proxy = "" if urllib.request.proxy_bypass_environment(host) else urllib.request.getproxies_environment().get("https", "")
+    if team.probe.proxy and (not proxy or proxy.rstrip("/") == team.probe.proxy.rstrip("/")):
+        return ProbeClient(team.probe.proxy, ca_file=team.probe.ca_file, system_store=True)
+    return ProbeClient(proxy)
+
+
+def _resolve(host: str) -> list[str]:
+    try:
+        return sorted({str(item[4][0]) for item in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)})
+    except OSError:
+        return []
+
+
+T = t.TypeVar("T")
+
+
+def _allowed(read: t.Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except ForbiddenError:
+        return None
+
+
+def _write(path: str, document: dict[str, t.Any]) -> None:
+    """Whole or not at all: a reader never sees half a report."""
+    target = pathlib.Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            json.dump(document, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+        whole = pathlib.Path(file.name)
+        whole.chmod(0o644)
+        whole.replace(target)
+    except OSError as exc:
+        raise AnsibleActionFail(f"The report can't be written to {path}: {exc.strerror}. Give another path in option report.") from exc

@@ -1,0 +1,75 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading the conditions that Envoy Gateway writes on routes and policies.
+
+``kubernetes.core``'s waits read ``status.conditions`` only; a route's are under ``status.parents[]``, a policy's under
+``status.ancestors[]``, and either may speak of an older generation of the object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import GatewayRef
+
+Object = dict[str, t.Any]
+
+CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """``ok`` True: in effect; False: refused, for ``why``; None: nothing said yet about this generation."""
+
+    ok: bool | None
+    why: str = ""
+
+
+def route_verdict(route: Object, gateway: GatewayRef) -> Verdict:
+    """Accepted and ResolvedRefs of an HTTPRoute at our Gateway."""
+    entries = [
+        entry
+        for entry in (route.get("status") or {}).get("parents") or []
+        if entry.get("controllerName") == CONTROLLER and _is_gateway(entry.get("parentRef") or {}, route, gateway)
+    ]
+    return _verdict(entries, route, ("Accepted", "ResolvedRefs"))
+
+
+def policy_verdict(policy: Object, gateway: GatewayRef) -> Verdict:
+    """Accepted, and not Overridden, of a SecurityPolicy or ClientTrafficPolicy at our Gateway."""
+    entries = [
+        entry
+        for entry in (policy.get("status") or {}).get("ancestors") or []
+        if entry.get("controllerName") == CONTROLLER and _is_gateway(entry.get("ancestorRef") or {}, policy, gateway)
+    ]
+    for entry in entries:
+        overridden = _condition(entry, "Overridden")
+        if overridden is not None and overridden.get("status") == "True":
+            return Verdict(False, f"Overridden: {overridden.get('message')}")
+    return _verdict(entries, policy, ("Accepted",))
+
+
+def _is_gateway(reference: Object, obj: Object, gateway: GatewayRef) -> bool:
+    namespace = reference.get("namespace") or obj["metadata"].get("namespace")
+    return reference.get("name") == gateway.name and namespace == gateway.namespace
+
+
+def _verdict(entries: list[Object], obj: Object, wanted: tuple[str, ...]) -> Verdict:
+    if not entries:
+        return Verdict(None, "Envoy Gateway has written no status for it at this Gateway")
+    generation = obj["metadata"].get("generation", 0)
+    for entry in entries:
+        for kind in wanted:
+            condition = _condition(entry, kind)
+            if condition is None or condition.get("observedGeneration", 0) < generation:
+                return Verdict(None, f"Envoy Gateway has not judged generation {generation} yet ({kind})")
+            if condition.get("status") != "True":
+                return Verdict(False, f"{kind}={condition.get('status')} {condition.get('reason')}: {condition.get('message')}")
+    return Verdict(True)
+
+
+def _condition(entry: Object, kind: str) -> Object | None:
+    return next((item for item in entry.get("conditions") or [] if item.get("type") == kind), None)

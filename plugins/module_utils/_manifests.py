@@ -1,0 +1,318 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The Gateway API and Envoy Gateway objects that put a team's apps behind its oauth2-proxy (pure functions).
+
+Fields are written as a person would write them: what the API server fills in by default is left out. For each app:
+
+* a SecurityPolicy that sends every request to the team's proxy first;
+* a passthrough HTTPRoute with the proxy's own pages (sign-in, callback, sign-out) and a sentinel rule under the same policy,
+  which leads to no app and proves from outside that the policy is live;
+* the app's HTTPRoute, which may be written only after that proof;
+* where the app declares public paths, an HTTPRoute with exactly those and no policy;
+* where the app's Service is in another namespace, a ReferenceGrant there.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, PROBE_RULE, App, GatewayRef, Team
+
+Object = dict[str, t.Any]
+
+GATEWAY_API = "gateway.networking.k8s.io"
+# ReferenceGrant v1 is served only since Gateway API 1.5; v1beta1 is everywhere.
+REFERENCE_GRANT_VERSION = f"{GATEWAY_API}/v1beta1"
+ROUTE_VERSION = f"{GATEWAY_API}/v1"
+POLICY_VERSION = "gateway.envoyproxy.io/v1alpha1"
+
+APP_RULE = "app"
+PROXY_RULE = "oauth2"
+PUBLIC_RULE = "public"
+PROXY_PORT = 80  # of the Service that the chart makes
+
+HEADER_POLICY_NAME = "gateway-auth"
+HTTPS_REDIRECT_NAME = "gateway-auth-https-redirect"
+
+REDIRECT_HEADER = "X-Auth-Request-Redirect"
+# What oauth2-proxy says of the user, once it let the request pass. It never says X-Auth-Request-Access-Token: tokens stay in
+# the session store (--pass-access-token is off).
+IDENTITY_HEADERS = ("X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups")
+_HEADER_PREFIX = "x-auth-request-"
+
+# Envoy sends an HTTP authorization service Host, method, Authorization and what is named here, as the client sent it. So each
+# header here is one that a client can't use, or one that was set by Envoy before this point:
+# - Cookie: the session. Accept: an API client gets 401 instead of a sign-in page.
+# - X-Forwarded-Proto: Envoy overwrites it. X-Envoy-External-Address: set by Envoy, only logged.
+# - X-Auth-Request-Redirect: overwritten by the header policy (`platform_manifests`); whatever it says, oauth2-proxy follows
+#   it only to the team's own hosts (--whitelist-domain).
+# Not here: X-Forwarded-Host and X-Forwarded-Uri, which Envoy passes on from the client and oauth2-proxy believes (callback
+# host, skip rules: GHSA-7x63-xv5r-3p2x), and X-Auth-Request-User and the like, which it doesn't read at all.
+HEADERS_TO_PROXY = ("Cookie", "Accept", "X-Forwarded-Proto", REDIRECT_HEADER, "X-Envoy-External-Address")
+
+
+def gateway_manifests(team: Team) -> list[Object]:
+    """Every object of the team's apps, in the order in which they may be applied.
+
+    The caller stops before the first app route (``is_app_route``) until the sentinel of its host was refused from outside.
+    """
+    return [
+        *(reference_grant(team, app) for app in team.apps if needs_grant(team, app)),
+        *(security_policy(team, app) for app in team.apps),
+        *(passthrough_route(team, app) for app in team.apps),
+        *(app_route(team, app) for app in team.apps),
+        *(public_route(team, app) for app in team.apps if app.public_paths),
+    ]
+
+
+def namespace_manifest(team: Team) -> Object:
+    """The team's namespace, for when it isn't there yet; one that exists is used as it is."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": team.namespace, "labels": team.owner_labels()}}
+
+
+def security_policy(team: Team, app: App) -> Object:
+    """Every request to the app (and to the sentinel) asks the team's proxy first; no answer means 503, never the app."""
+    return _ours(
+        team,
+        app,
+        POLICY_VERSION,
+        "SecurityPolicy",
+        team.policy_name(app),
+        {
+            # The whole route, not a rule of it: a rule added to it later is closed too. Both targets may be missing.
+            "targetRefs": [
+                {"group": GATEWAY_API, "kind": "HTTPRoute", "name": team.route_name(app)},
+                {"group": GATEWAY_API, "kind": "HTTPRoute", "name": team.passthrough_name(app), "sectionName": PROBE_RULE},
+            ],
+            "extAuth": {
+                "failOpen": False,
+                "statusOnError": 503,
+                "timeout": "3s",
+                "headersToExtAuth": list(HEADERS_TO_PROXY),
+                "http": {
+                    "backendRefs": [{"name": team.release, "port": PROXY_PORT}],
+                    "pathOverride": auth_path(team, app),
+                    "headersToBackend": list(IDENTITY_HEADERS),
+                },
+            },
+        },
+    )
+
+
+def auth_path(team: Team, app: App) -> str:
+    """What the proxy is asked for: always `/`, for it answers 200 to anybody on paths such as /ping and /robots.txt.
+
+    An override, not a prefix: behind a prefix Envoy appends the client's path and query, and a client could add groups.
+    """
+    groups = team.app_groups(app)
+    return f"/?allowed_groups={','.join(groups)}" if groups else "/"
+
+
+def passthrough_route(team: Team, app: App) -> Object:
+    """The proxy's own pages on the app's host, and the sentinel."""
+    return _route(
+        team,
+        app,
+        team.passthrough_name(app),
+        [
+            {
+                "name": PROXY_RULE,
+                "matches": [_prefix(team.proxy_prefix)],
+                # With the redirect header these pages would send the browser back to themselves for ever.
+                "filters": [_remove_headers(REDIRECT_HEADER, "X-Forwarded-Uri")],
+                "backendRefs": [{"name": team.release, "port": PROXY_PORT}],
+            },
+            {
+                "name": PROBE_RULE,
+                "matches": [{"path": {"type": "Exact", "value": PROBE_PATH}}],
+                # No app behind it. Without a session, `Accept: application/json` gives 401 when the policy is live.
+                "filters": [
+                    {
+                        "type": "RequestRedirect",
+                        "requestRedirect": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/"}, "statusCode": 302},
+                    }
+                ],
+            },
+        ],
+    )
+
+
+def app_route(team: Team, app: App) -> Object:
+    """The app itself; applied last and removed first."""
+    rule: Object = {
+        "name": APP_RULE,
+        "matches": [_prefix("/")],
+        # After the authorization, so this takes nothing from the proxy; the app has no use for it.
+        "filters": [_remove_headers(REDIRECT_HEADER)],
+        "backendRefs": [_app_backend(team, app)],
+    }
+    if app.timeout:
+        rule["timeouts"] = {"request": app.timeout}
+    return _route(team, app, team.route_name(app), [rule])
+
+
+def public_route(team: Team, app: App) -> Object:
+    """The app's public paths: an exemption that stands by itself, under a name that says so.
+
+    A route of its own with exact matches and no policy: without it, or with a match of it missing, the path falls back to the
+    app's route and is closed. The other shape (a rule of the app's route, with an empty SecurityPolicy on that rule) would
+    leave `Overridden` on the app's policy for ever, which is otherwise the sign that somebody took the protection away.
+    """
+    rule: Object = {
+        "name": PUBLIC_RULE,
+        "matches": [_public_match(path) for path in app.public_paths],
+        # Nobody was asked who this is. The gateway's header policy strips these too, by pattern.
+        "filters": [_remove_headers(REDIRECT_HEADER, *IDENTITY_HEADERS, "X-Auth-Request-Access-Token")],
+        "backendRefs": [_app_backend(team, app)],
+    }
+    if app.timeout:
+        rule["timeouts"] = {"request": app.timeout}
+    return _route(team, app, public_name(team, app), [rule])
+
+
+def public_name(team: Team, app: App) -> str:
+    """Ends in no team's name, so it can't be the route of another app."""
+    return f"{team.route_name(app)}-public"
+
+
+def needs_grant(team: Team, app: App) -> bool:
+    return app.service.namespace not in ("", team.namespace)
+
+
+def reference_grant(team: Team, app: App) -> Object:
+    """Lets routes of the team's namespace lead to the app's Service in another one; to that Service and no other."""
+    grant = _ours(
+        team,
+        app,
+        REFERENCE_GRANT_VERSION,
+        "ReferenceGrant",
+        f"{team.namespace}-{app.name}",
+        {
+            "from": [{"group": GATEWAY_API, "kind": "HTTPRoute", "namespace": team.namespace}],
+            "to": [{"group": "", "kind": "Service", "name": app.service.name}],
+        },
+    )
+    grant["metadata"]["namespace"] = app.service.namespace
+    return grant
+
+
+def is_app_route(team: Team, obj: t.Mapping[str, t.Any]) -> bool:
+    """Is this the route of one of the team's apps, which must wait for the proof?"""
+    return obj["kind"] == "HTTPRoute" and obj["metadata"]["name"] in {team.route_name(app) for app in team.apps}
+
+
+# --- the platform's, once for each Gateway ----------------------------------------------------------------------------
+
+
+def platform_manifests(gateway: GatewayRef, labels: t.Mapping[str, str], domain: str) -> list[Object]:
+    """The header policy of the Gateway, and the redirect from HTTP to HTTPS for every host of the domain."""
+    return [header_policy(gateway, labels), https_redirect(gateway, labels, domain)]
+
+
+def header_policy(gateway: GatewayRef, labels: t.Mapping[str, str]) -> Object:
+    """Early headers: the only place before routing and authorization, so the only one where a client's headers can be dropped.
+
+    Envoy Gateway applies `set` first, then `remove`, then `removeOnMatch`; so the pattern must spare the header just set.
+    """
+    return {
+        "apiVersion": POLICY_VERSION,
+        "kind": "ClientTrafficPolicy",
+        "metadata": {"name": HEADER_POLICY_NAME, "namespace": gateway.namespace, "labels": dict(labels)},
+        "spec": {
+            "targetRefs": [{"group": GATEWAY_API, "kind": "Gateway", "name": gateway.name}],
+            "headers": {
+                "earlyRequestHeaders": {
+                    # Absolute: oauth2-proxy refuses a relative one with `//` in it, query included, which loses deep links.
+                    "set": [{"name": REDIRECT_HEADER, "value": "https://%REQ(:AUTHORITY)%%REQ(:PATH)%"}],
+                    "remove": ["x-forwarded-uri", "x-forwarded-host"],
+                    "removeOnMatch": [{"type": "RegularExpression", "value": forged_header_pattern()}],
+                }
+            },
+        },
+    }
+
+
+def forged_header_pattern() -> str:
+    """Matches every X-Auth-Request-* name but the redirect header's own."""
+    return all_but(_HEADER_PREFIX, REDIRECT_HEADER.lower().removeprefix(_HEADER_PREFIX))
+
+
+def all_but(prefix: str, word: str) -> str:
+    """A full-match expression for ``prefix`` followed by anything that isn't ``word``.
+
+    RE2, which Envoy uses, has no negative lookahead. So at each letter: end here, or go on with another letter and anything,
+    or go on with the letter and the same again; after the last letter, something more must follow.
+    """
+    pattern = ".+"
+    for letter in reversed(word):
+        literal = re.escape(letter)
+        rest = pattern if pattern == ".+" else f"({pattern})"
+        pattern = f"|[^{literal}].*|{literal}{rest}"
+    return f"{re.escape(prefix)}({pattern})".replace(r"\-", "-")
+
+
+def https_redirect(gateway: GatewayRef, labels: t.Mapping[str, str], domain: str) -> Object:
+    """Plain HTTP leads to HTTPS on every host of the domain, and nowhere else: app routes attach to the HTTPS listener only."""
+    return {
+        "apiVersion": ROUTE_VERSION,
+        "kind": "HTTPRoute",
+        "metadata": {"name": HTTPS_REDIRECT_NAME, "namespace": gateway.namespace, "labels": dict(labels)},
+        "spec": {
+            "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.http_listener}],
+            "hostnames": [f"*.{domain}"],
+            "rules": [
+                {
+                    "name": "https",
+                    "filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}],
+                }
+            ],
+        },
+    }
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def _ours(team: Team, app: App, api_version: str, kind: str, name: str, spec: Object) -> Object:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": team.namespace, "labels": team.owner_labels(app)},
+        "spec": spec,
+    }
+
+
+def _route(team: Team, app: App, name: str, rules: list[Object]) -> Object:
+    gateway = team.gateway
+    spec = {
+        # sectionName: without it the route would attach to the HTTP listener as well and answer in clear text.
+        "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.https_listener}],
+        "hostnames": [app.hostname],
+        "rules": rules,
+    }
+    return _ours(team, app, ROUTE_VERSION, "HTTPRoute", name, spec)
+
+
+def _app_backend(team: Team, app: App) -> Object:
+    backend: Object = {"name": app.service.name, "port": app.service.port}
+    if needs_grant(team, app):
+        backend["namespace"] = app.service.namespace
+    return backend
+
+
+def _prefix(path: str) -> Object:
+    return {"path": {"type": "PathPrefix", "value": path}}
+
+
+def _public_match(path: str) -> Object:
+    """`/health` is that path alone; `/static/` is all beneath it. What isn't said to be public stays closed."""
+    if path.endswith("/"):
+        return _prefix(path.rstrip("/") or "/")
+    return {"path": {"type": "Exact", "value": path}}
+
+
+def _remove_headers(*names: str) -> Object:
+    return {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": list(names)}}

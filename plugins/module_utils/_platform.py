@@ -1,0 +1,70 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The platform's objects, once for each Gateway: the header policy and the redirect from HTTP to HTTPS."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import policy_verdict, route_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError, NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import platform_manifests
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
+
+try:
+    import yaml
+except ImportError:  # never on a controller; module_utils must import without it all the same
+    yaml = None  # type: ignore[assignment]
+
+Object = dict[str, t.Any]
+
+_TIMEOUT_S = 60.0
+_POLL_S = 0.1
+
+
+def platform_labels(team: Team) -> dict[str, str]:
+    """The mark of platform objects: the environment's, not a stack's or a team's, since a Gateway serves many."""
+    return {f"{OWNER_LABEL_PREFIX}managed": "true", f"{OWNER_LABEL_PREFIX}environment": team.environment}
+
+
+def prepare(team: Team, journal: Journal) -> None:
+    """Bring the platform's objects of the team's Gateway in place, and wait until Envoy Gateway accepted them."""
+    gateway = team.gateway
+    desired = platform_manifests(gateway, platform_labels(team), team.domain)
+    _refuse_rivals(journal, gateway, [obj for obj in desired if obj["kind"] == "ClientTrafficPolicy"])
+    touched = [obj for obj in desired if journal.settle(obj) is not None]
+    if journal.check:
+        return
+    deadline = time.monotonic() + _TIMEOUT_S
+    for obj in touched:
+        judge = policy_verdict if obj["kind"] == "ClientTrafficPolicy" else route_verdict
+        while True:
+            live = journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"])
+            verdict = judge(live or obj, gateway)
+            if verdict.ok:
+                break
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"{describe(obj)} was not accepted within {_TIMEOUT_S:.0f} s: {verdict.why}.", "See docs/troubleshooting.md, 'not accepted'.")
+            time.sleep(_POLL_S)
+
+
+def _refuse_rivals(journal: Journal, gateway: GatewayRef, ours: list[Object]) -> None:
+    """A second ClientTrafficPolicy on a Gateway is Conflicted, one on a listener replaces ours there: neither is fought."""
+    names = {obj["metadata"]["name"] for obj in ours}
+    for policy in journal.kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", gateway.namespace):
+        if policy["metadata"]["name"] in names:
+            continue
+        spec = policy.get("spec") or {}
+        for target in [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]:
+            if target.get("name") == gateway.name and target.get("sectionName") in (None, gateway.https_listener, gateway.http_listener):
+                section = f" listener '{target['sectionName']}'" if target.get("sectionName") else ""
+                merge = yaml.safe_dump({"spec": {"headers": ours[0]["spec"]["headers"]}}, sort_keys=False)
+                raise GatewayAuthError(
+                    f"{describe(policy)} already governs Gateway {gateway.namespace}/{gateway.name}{section}; only one may, and it is not ours. It was left alone.",
+                    f"Merge this into it, or move its settings elsewhere and remove it:\n{merge}",
+                )

@@ -1,0 +1,262 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must hold before the first write: the gateway, its versions, the apps' Services, Helm, permissions.
+
+``platform_problems`` is asked once for all teams of one Gateway, ``team_problems`` once a team. Each problem is a sentence
+with its remedy; all are collected before anything is reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, policy_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, resource_of
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
+
+Object = dict[str, t.Any]
+
+# Envoy 1.37.0 (Envoy Gateway 1.7.0) drops Location and Set-Cookie of a denied request: nobody can log in.
+# https://github.com/envoyproxy/gateway/issues/8202
+REFUSED_ENVOYS = {(1, 37, 0): "it drops Location and Set-Cookie of every login redirect (envoyproxy/gateway#8202); Envoy 1.37.1 mends it"}
+
+_POLICY_CRD = "securitypolicies.gateway.envoyproxy.io"
+
+# What a first onboarding of a team writes, in its own namespace.
+_NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("v1", "Secret", ("get", "list", "create", "patch", "update", "delete")),
+    ("v1", "Service", ("get", "create", "patch")),
+    ("apps/v1", "Deployment", ("get", "create", "patch")),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),
+    ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something that keeps a run from starting. ``soft``: a finding in check mode, an error live. ``ours``: what prepare_gateway mends."""
+
+    text: str
+    remedy: str
+    soft: bool = False
+    ours: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}"
+
+
+def platform_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+    """The Gateway, the software behind it, and the header policy in front of it."""
+    problems = _crd_problems(kube)
+    where = f"{reference.namespace}/{reference.name}"
+    gateway = kube.get("gateway.networking.k8s.io/v1", "Gateway", reference.name, reference.namespace)
+    if gateway is None:
+        return [*problems, Problem(f"Gateway {where} doesn't exist.", "Create it, or correct gateway_auth_gateway.")]
+    problems += _class_problems(kube, gateway)
+    for option, name, protocol in (("https_listener", reference.https_listener, "HTTPS"), ("http_listener", reference.http_listener, "HTTP")):
+        listener = _listener(gateway, name)
+        if listener is None:
+            found = ", ".join(str(item.get("name")) for item in gateway["spec"].get("listeners") or [])
+            problems.append(Problem(f"Gateway {where} has no listener '{name}'; it has {found}.", f"Add it, or correct gateway_auth_gateway.{option}."))
+        elif listener.get("protocol") != protocol:
+            problems.append(
+                Problem(f"Listener '{name}' of Gateway {where} speaks {listener.get('protocol')}, expected {protocol}.", f"Correct gateway_auth_gateway.{option}.")
+            )
+    return problems + _envoy_problems(kube, reference) + _header_policy_problems(kube, reference)
+
+
+def _crd_problems(kube: Kube) -> list[Problem]:
+    try:
+        crd = kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", _POLICY_CRD)
+    except ForbiddenError:
+        return []  # not every identity may read CRDs; a policy with an unknown field is refused at the dry run then
+    if crd is None:
+        return [Problem(f"Envoy Gateway isn't installed: CRD {_POLICY_CRD} doesn't exist.", "Install Envoy Gateway 1.8 or newer.")]
+    node: t.Any = next((version for version in crd["spec"]["versions"] if version["name"] == "v1alpha1"), {})
+    for key in ("schema", "openAPIV3Schema", "properties", "spec", "properties", "extAuth", "properties", "http", "properties"):
+        node = (node or {}).get(key)
+    if "pathOverride" not in (node or {}):
+        return [
+            Problem(
+                "The SecurityPolicy CRD has no extAuth.http.pathOverride: Envoy Gateway here is older than 1.8, and without it deep links break and groups can be widened by a query.",
+                "Upgrade Envoy Gateway and its CRDs to 1.8 or newer.",
+            )
+        ]
+    return []
+
+
+def _class_problems(kube: Kube, gateway: Object) -> list[Problem]:
+    name = gateway["spec"].get("gatewayClassName", "")
+    try:
+        gateway_class = kube.get("gateway.networking.k8s.io/v1", "GatewayClass", name)
+    except ForbiddenError:
+        return []
+    controller = ((gateway_class or {}).get("spec") or {}).get("controllerName")
+    if controller != CONTROLLER:
+        return [Problem(f"GatewayClass {name} is run by {controller or 'nobody (it does not exist)'}, expected {CONTROLLER}.", "Point gateway_auth_gateway at a Gateway of Envoy Gateway.")]
+    return []
+
+
+def _envoy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+    labels = {"gateway.envoyproxy.io/owning-gateway-name": reference.name, "gateway.envoyproxy.io/owning-gateway-namespace": reference.namespace}
+    try:
+        pods = kube.list("v1", "Pod", "", labels)
+    except ForbiddenError:
+        return []  # reading pods of Envoy Gateway's namespace is a right some platforms keep; verify's login redirect check still bites
+    problems = {}
+    for pod in pods:
+        for container in pod["spec"].get("containers") or []:
+            version = _envoy_version(container)
+            if version in REFUSED_ENVOYS:
+                text = f"The Gateway runs Envoy {'.'.join(map(str, version))} (pod {pod['metadata']['namespace']}/{pod['metadata']['name']}): {REFUSED_ENVOYS[version]}."
+                problems[version] = Problem(text, "Upgrade Envoy Gateway to 1.7.1 or newer (1.8 is the floor here), or the image in EnvoyProxy.")
+    return list(problems.values())
+
+
+def _envoy_version(container: Object) -> tuple[int, ...]:
+    if container.get("name") != "envoy":
+        return ()
+    match = re.search(r":[\w-]*?v?(\d+)\.(\d+)\.(\d+)", str(container.get("image")))
+    return tuple(int(part) for part in match.groups()) if match else ()
+
+
+def _header_policy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+    remedy = "Run playbooks/prepare_gateway.yml first."
+    policies = kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", reference.namespace)
+    ours = [item for item in policies if (item["metadata"].get("labels") or {}).get("gateway-auth/managed") == "true"]
+    if not ours:
+        return [Problem(f"Gateway {reference.namespace}/{reference.name} has no header policy of ours: forged identity headers would pass.", remedy, soft=True, ours=True)]
+    problems = []
+    verdict = policy_verdict(ours[0], reference)
+    if not verdict.ok:
+        problems.append(Problem(f"The header policy {reference.namespace}/{ours[0]['metadata']['name']} is not in effect: {verdict.why}.", remedy, ours=True))
+    for item in policies:
+        for target in _targets(item):
+            if target.get("name") == reference.name and target.get("sectionName") in (reference.https_listener, reference.http_listener) and item not in ours:
+                problems.append(
+                    Problem(
+                        f"ClientTrafficPolicy {reference.namespace}/{item['metadata']['name']} targets listener '{target['sectionName']}' and shadows ours there: forged identity headers would pass.",
+                        "Merge ours into it (prepare_gateway prints what), or let it target the Gateway's other listeners.",
+                    )
+                )
+    return problems
+
+
+def _targets(policy: Object) -> list[Object]:
+    spec = policy.get("spec") or {}
+    return [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]
+
+
+def _listener(gateway: Object, name: str) -> Object | None:
+    return next((item for item in gateway["spec"].get("listeners") or [] if item.get("name") == name), None)
+
+
+def gateway_address(kube: Kube, reference: GatewayRef) -> str:
+    """The first address in the Gateway's status, or ""."""
+    gateway = kube.get("gateway.networking.k8s.io/v1", "Gateway", reference.name, reference.namespace) or {}
+    addresses = (gateway.get("status") or {}).get("addresses") or []
+    return str(addresses[0].get("value") or "") if addresses else ""
+
+
+# --- one team -----------------------------------------------------------------------------------------------------------
+def team_problems(kube: Kube, team: Team, *, will_write: bool) -> list[Problem]:
+    """May the team's routes attach, are its hosts covered, do its Services exist, may this identity write."""
+    gateway = kube.get("gateway.networking.k8s.io/v1", "Gateway", team.gateway.name, team.gateway.namespace)
+    problems: list[Problem] = []
+    if gateway is not None:
+        listener = _listener(gateway, team.gateway.https_listener)
+        if listener is not None:
+            problems += _attachment_problems(kube, team, listener)
+    problems += _registration_problems(team)
+    for app in team.apps:
+        problems += _service_problems(kube, app)
+    if will_write:
+        problems += _permission_problems(kube, team)
+    return problems
+
+
+def _registration_problems(team: Team) -> list[Problem]:
+    """An existing registration is never written, and can't be read from here: its redirect URIs are the platform's word."""
+    if team.registration != "existing" or team.redirect_uris_registered:
+        return []
+    uris = "\n".join(f"  {uri}" for uri in team.redirect_uris)
+    return [
+        Problem(
+            f"Nobody vouches that the app registration {team.client_id} has these redirect URIs (type Web):\n{uris}\n",
+            "Register them in Entra ID, then set gateway_auth_redirect_uris_registered: true.",
+            soft=True,
+        )
+    ]
+
+
+def _attachment_problems(kube: Kube, team: Team, listener: Object) -> list[Problem]:
+    where = f"Listener '{listener['name']}' of Gateway {team.gateway.namespace}/{team.gateway.name}"
+    problems = []
+    allowed = ((listener.get("allowedRoutes") or {}).get("namespaces") or {}).get("from", "Same")
+    if allowed == "Same" and team.namespace != team.gateway.namespace:
+        problems.append(Problem(f"{where} takes routes of its own namespace only.", f"Set its allowedRoutes so that namespace {team.namespace} may attach."))
+    if allowed == "Selector":
+        namespace = kube.get("v1", "Namespace", team.namespace)
+        labels = (namespace or {"metadata": {"labels": team.owner_labels()}})["metadata"].get("labels") or {}
+        labels = {"kubernetes.io/metadata.name": team.namespace, **labels}
+        if not _selects(listener["allowedRoutes"]["namespaces"].get("selector") or {}, labels):
+            problems.append(Problem(f"{where} does not select namespace {team.namespace} (labels {labels}).", "Label the namespace, or widen the listener's selector."))
+    for host in [*(app.hostname for app in team.apps), team.proxy_host]:
+        if not covers(str(listener.get("hostname") or ""), host):
+            problems.append(
+                Problem(f"{where} serves {listener['hostname']}, which doesn't cover {host}.", "Correct gateway_auth_domain, gateway_auth_hostname_pattern or the app's hostname.")
+            )
+    return problems
+
+
+def covers(listener: str, host: str) -> bool:
+    """Whether a listener's hostname (empty: any; ``*.example.com``: any below) takes a route for ``host``."""
+    if not listener:
+        return True
+    if listener.startswith("*."):
+        return host.lower().endswith(listener[1:].lower())
+    return host.lower() == listener.lower()
+
+
+def _selects(selector: Object, labels: t.Mapping[str, str]) -> bool:
+    """A LabelSelector, as Kubernetes judges it."""
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != value:
+            return False
+    for rule in selector.get("matchExpressions") or []:
+        value, values = labels.get(rule["key"]), rule.get("values") or []
+        fits = {"In": value in values, "NotIn": value not in values, "Exists": value is not None, "DoesNotExist": value is None}
+        if not fits.get(rule.get("operator"), False):
+            return False
+    return True
+
+
+def _service_problems(kube: Kube, app: App) -> list[Problem]:
+    reference = app.service
+    where = f"App '{app.name}': Service {reference.namespace}/{reference.name}"
+    service = kube.get("v1", "Service", reference.name, reference.namespace)
+    if service is None:
+        return [Problem(f"{where} doesn't exist.", f"Deploy the app first, or correct gateway_auth_apps ({app.name}).service.", soft=True)]
+    ports = [int(port["port"]) for port in (service.get("spec") or {}).get("ports") or []]
+    if reference.port not in ports:
+        return [Problem(f"{where} has no port {reference.port}; it has {', '.join(map(str, ports))}.", f"Correct gateway_auth_apps ({app.name}).service.port.", soft=True)]
+    return []
+
+
+def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
+    missing = []
+    if kube.get("v1", "Namespace", team.namespace) is None and not kube.allowed("create", "v1", "Namespace"):
+        missing.append("create namespaces (or let somebody create it)")
+    for api_version, kind, verbs in _NEEDED:
+        group, plural = resource_of(api_version, kind)
+        denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, team.namespace)]
+        if denied:
+            missing.append(f"{', '.join(denied)} {plural}{'.' + group if group else ''}")
+    if not missing:
+        return []
+    return [Problem(f"This identity may not, in namespace {team.namespace}: {'; '.join(missing)}.", "Grant these verbs to the identity of gateway_auth_cluster.")]

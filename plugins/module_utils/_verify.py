@@ -1,0 +1,822 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Does it hold? What the API says of a team's objects, and what somebody without a session gets to see from outside.
+
+The functions named ``judge_*`` are pure: from an object or an answer to checks. ``verify_team`` asks and judges; it never
+writes anything anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import collections.abc
+import dataclasses
+import datetime
+import json
+import re
+import ssl
+import time
+import typing as t
+import urllib.parse
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import policy_verdict, route_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import (
+    REFUSED,
+    Answer,
+    HopError,
+    ProbeClient,
+    describe,
+    status_hint,
+    wait_refused,
+)
+
+Object = dict[str, t.Any]
+
+# Answers that a gateway still converging gives; anything else (above all an app's answer) is judged at once.
+TRANSIENT = frozenset({0, 404, 500, 502, 503, 504})
+SETTLE_S = 10.0
+PROBES_IN_A_ROW = 4
+CERTIFICATE_DAYS = 14
+# What an app could take for an identity, and what could bend the way back after the sign-in.
+FORGED_HEADERS: t.Final = {
+    "X-Auth-Request-User": "forged",
+    "X-Auth-Request-Email": "forged@example.com",
+    "X-Auth-Request-Preferred-Username": "forged",
+    "X-Auth-Request-Groups": "forged",
+    "X-Auth-Request-Access-Token": "forged",
+    "X-Auth-Request-Redirect": "https://forged.example.com/",
+    "X-Forwarded-User": "forged",
+    "X-Forwarded-Email": "forged@example.com",
+    "X-Forwarded-Groups": "forged",
+    "X-Forwarded-Host": "forged.example.com",
+    "X-Forwarded-Proto": "http",
+    "X-Forwarded-Uri": "/oauth2/static/",
+    "X-Original-URL": "/oauth2/static/",
+    "X-Forwarded-Method": "OPTIONS",
+}
+# A deep link with what hand-made set-ups lose: a second parameter, an escape, a raw `//`.
+DEEP_LINK = "/?gateway-auth=verify%20deep&link=https://example.com//x;y"
+BROWSER: t.Final = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+XHR: t.Final = {"Accept": "application/json", "X-Requested-With": "XMLHttpRequest"}
+GRAPH_SCOPE = "00000003-0000-0000-c000-000000000000/.default"  # Microsoft Graph's application id, the same in every cloud
+
+# AADSTS code -> (what it means, remedy). https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+AADSTS: t.Final[dict[int, tuple[str, str]]] = {
+    50011: ("the redirect URI isn't registered", "Register it in the team's app registration (onboard_team prints the list)."),
+    50105: ("the user isn't assigned to the application", "Assign the team's groups to the enterprise application."),
+    65001: ("consent is missing", "Grant consent for the scopes openid, profile, email and offline_access."),
+    650053: ("the scope doesn't exist", "Remove the scope from gateway_auth_helm_values."),
+    70021: ("no federated credential matches", "Check the app registration's federated credentials."),
+    700016: ("the application isn't in this tenant", "Check gateway_auth_client_id and gateway_auth_tenant_id."),
+    700211: ("no federated credential matches the issuer", "Check the app registration's federated credentials."),
+    700213: ("no federated credential matches the subject", "Check the app registration's federated credentials."),
+    7000112: ("the application is disabled", "Enable the enterprise application in Entra."),
+    7000215: (
+        "the client secret is wrong",
+        "Give the secret's value (not its id) in gateway_auth_client_secret and run onboard_team.",
+    ),
+    7000218: ("no client secret was presented", "Check gateway_auth_client_secret and run onboard_team."),
+    7000222: ("the client secret has expired", "Give a new one in gateway_auth_client_secret and run onboard_team."),
+    90002: ("the tenant doesn't exist", "Check gateway_auth_tenant_id."),
+    900023: ("the tenant's id is malformed", "Check gateway_auth_tenant_id."),
+}
+# Refusals of the client itself; whatever else the token endpoint objects to comes after the client's secret was accepted.
+CLIENT_REFUSED: t.Final = frozenset({700016, 7000112, 7000215, 7000218, 7000222, 90002, 900023, 70021, 700211, 700213})
+CLIENT_ACCEPTED: t.Final = frozenset({53003, 501051, 65001, 50105, 1002012, 70011})
+
+_AADSTS_CODE = re.compile(r"AADSTS(\d{4,9})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that holds or doesn't. A failed check of severity ``warning`` is told but doesn't fail the team."""
+
+    id: str
+    title: str
+    ok: bool
+    detail: str = ""
+    remedy: str = ""
+    severity: str = "error"
+
+    @property
+    def failed(self) -> bool:
+        return not self.ok and self.severity == "error"
+
+    def to_dict(self) -> dict[str, t.Any]:
+        return dataclasses.asdict(self)
+
+    def line(self) -> str:
+        """The check on one line."""
+        if self.ok:
+            return f"  ok    {self.title}" + (f" ({self.detail})" if self.detail else "")
+        mark = "FAIL" if self.severity == "error" else "warn"
+        return " ".join(part for part in (f"  {mark}  {self.title}: {_sentence(self.detail)}", self.remedy) if part)
+
+
+@dataclasses.dataclass
+class Live:
+    """What was read of a team. Nothing here is shown as it is; ``client_secret`` never at all.
+
+    ``routes`` and ``policies`` are the namespace's (the cluster's where the identity may list them, so that a foreign
+    claim on a host is seen). ``unread`` names what the identity may not read.
+    """
+
+    gateway: Object | None = None
+    routes: list[Object] = dataclasses.field(default_factory=list)
+    policies: list[Object] = dataclasses.field(default_factory=list)
+    deployments: list[Object] = dataclasses.field(default_factory=list)
+    whole_cluster: bool = True
+    unread: list[str] = dataclasses.field(default_factory=list)
+    proxy_log: str = dataclasses.field(default="", repr=False)
+    client_secret: str = dataclasses.field(default="", repr=False)
+
+    def route(self, namespace: str, name: str) -> Object | None:
+        return _named(self.routes, namespace, name)
+
+    def policy(self, namespace: str, name: str) -> Object | None:
+        return _named(self.policies, namespace, name)
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def judge_gateway(team: Team, live: Live) -> list[Check]:
+    """The Gateway's HTTPS listener takes routes and is programmed."""
+    ref = team.gateway
+    title = f"Gateway {ref.namespace}/{ref.name}: listener {ref.https_listener} is programmed"
+    identity = "gateway"
+    if live.gateway is None:
+        return [Check(identity, title, False, "there is no such Gateway", "Check gateway_auth_gateway.")]
+    status = live.gateway.get("status") or {}
+    listener = next((item for item in status.get("listeners") or [] if item.get("name") == ref.https_listener), None)
+    if listener is None:
+        names = ", ".join(str(item.get("name")) for item in status.get("listeners") or []) or "none"
+        return [
+            Check(
+                identity,
+                title,
+                False,
+                f"its status has no such listener (it has {names})",
+                "Check gateway_auth_gateway.https_listener, and that Envoy Gateway runs.",
+            )
+        ]
+    problems = _untrue(status.get("conditions"), ("Programmed",), _generation(live.gateway))
+    problems += _untrue(listener.get("conditions"), ("Accepted", "Programmed", "ResolvedRefs"), _generation(live.gateway))
+    remedy = "See the Gateway's status: its listener's certificate Secret, its address and the Envoy pods."
+    return [Check(identity, title, not problems, "; ".join(problems), "" if not problems else remedy)]
+
+
+def judge_route(team: Team, live: Live, name: str) -> Check:
+    """An HTTPRoute is accepted by our Gateway, in its present generation, and finds its backends."""
+    title = f"HTTPRoute {name} is accepted by Gateway {team.gateway.name}"
+    identity = f"route:{name}"
+    rerun = f"Run onboard_team -e team={team.id}."
+    route = live.route(team.namespace, name)
+    if route is None:
+        return Check(identity, title, False, f"it isn't in namespace {team.namespace}", rerun)
+    verdict = route_verdict(route, team.gateway)
+    problems = [] if verdict.ok else [verdict.why]
+    for parent in (route.get("status") or {}).get("parents") or []:
+        problems += _true(parent.get("conditions"), ("RouteRulesOverlap",))
+    remedy = ""
+    if problems:
+        text = "; ".join(problems)
+        remedy = rerun
+        if "NotAllowedByListeners" in text:
+            remedy = f"Let listener {team.gateway.https_listener} allow routes from namespace {team.namespace}."
+        elif "NoMatchingListenerHostname" in text:
+            remedy = "Choose a hostname that the listener covers (gateway_auth_hostname_pattern, gateway_auth_domain)."
+        elif "BackendNotFound" in text or "PortNotFound" in text:
+            remedy = "Check gateway_auth_apps[].service: name, port and namespace."
+        elif "RouteRulesOverlap" in text:
+            remedy = "Remove the other route, which claims the same host and path."
+    return Check(identity, title, not problems, "; ".join(problems), remedy)
+
+
+def judge_policy(team: Team, live: Live, app: App) -> list[Check]:
+    """The app's SecurityPolicy is in force on the app's route, closed on errors, and nothing stands in its way."""
+    name = team.policy_name(app)
+    identity = f"policy:{name}"
+    title = f"SecurityPolicy {name} is accepted and guards route {team.route_name(app)}"
+    rerun = f"Run onboard_team -e team={team.id}."
+    policy = live.policy(team.namespace, name)
+    if policy is None:
+        return [Check(identity, title, False, f"it isn't in namespace {team.namespace}", rerun)]
+    spec = policy.get("spec") or {}
+    problems = []
+    if not any(_targets(ref, team.route_name(app)) and not ref.get("sectionName") for ref in _target_refs(spec)):
+        problems.append(f"its targetRefs don't name HTTPRoute {team.route_name(app)}")
+    if (spec.get("extAuth") or {}).get("failOpen"):
+        problems.append("failOpen is true, so an error of the proxy opens the app")
+    verdict = policy_verdict(policy, team.gateway)
+    if not verdict.ok:
+        problems.append(verdict.why)
+    checks = [Check(identity, title, not problems, "; ".join(problems), rerun if problems else "")]
+    ours = {team.policy_name(other) for other in team.apps}
+    for other in live.policies:
+        meta = other.get("metadata") or {}
+        if meta.get("namespace") != team.namespace or meta.get("name") in ours:
+            continue
+        refs = _target_refs(other.get("spec") or {})
+        # A rule of its own may be exempt on purpose: public paths are declared so, in an object that carries our mark.
+        managed = (meta.get("labels") or {}).get("gateway-auth/managed") == "true"
+        if not managed and any(_targets(ref, team.route_name(app)) for ref in refs):
+            checks.append(
+                Check(
+                    f"policy-rival:{name}:{meta.get('name')}",
+                    f"no other SecurityPolicy targets route {team.route_name(app)}",
+                    False,
+                    f"{meta.get('namespace')}/{meta.get('name')} does, and a policy on a rule of the route replaces ours there",
+                    "Remove it, or take its target away.",
+                )
+            )
+    return checks
+
+
+def judge_claims(team: Team, live: Live, hosts: collections.abc.Iterable[str]) -> Check:
+    """No route outside the team's own names one of the team's hosts: our policies wouldn't apply to it."""
+    wanted = set(hosts)
+    title = "no foreign route claims one of the team's hosts"
+    claims = []
+    for route in live.routes:
+        meta = route.get("metadata") or {}
+        spec = route.get("spec") or {}
+        if (meta.get("labels") or {}).get("gateway-auth/team") == team.name and meta.get("namespace") == team.namespace:
+            continue
+        if meta.get("namespace") == team.namespace and meta.get("name") in _own_routes(team):
+            continue
+        names = sorted(wanted & {str(name) for name in spec.get("hostnames") or []})
+        on_https = any(
+            _is_gateway(parent, team, route) and parent.get("sectionName") in (None, team.gateway.https_listener)
+            for parent in spec.get("parentRefs") or []
+        )
+        if names and on_https:
+            claims.append(f"{meta.get('namespace')}/{meta.get('name')} claims {', '.join(names)}")
+    remedy = ""
+    if claims:
+        remedy = "Remove that route: the team's policies don't guard it."
+    detail = "; ".join(claims)
+    if not claims and not live.whole_cluster:
+        detail = f"only namespace {team.namespace} could be read"
+    return Check("claims", title, not claims, detail, remedy)
+
+
+def judge_deployment(team: Team, live: Live, name: str, replicas: int) -> Check:
+    """A Deployment runs what was last applied, with as many pods as it should."""
+    title = f"Deployment {name} is available"
+    identity = f"deployment:{name}"
+    deployment = _named(live.deployments, team.namespace, name)
+    if deployment is None:
+        return Check(identity, title, False, f"it isn't in namespace {team.namespace}", f"Run onboard_team -e team={team.id}.")
+    status = deployment.get("status") or {}
+    problems = []
+    if int(status.get("observedGeneration") or 0) < _generation(deployment):
+        problems.append("the controller hasn't seen its last change yet")
+    problems += _untrue(status.get("conditions"), ("Available",), None)
+    ready, updated = int(status.get("availableReplicas") or 0), int(status.get("updatedReplicas") or 0)
+    wanted = int((deployment.get("spec") or {}).get("replicas") or replicas)
+    if ready < wanted or updated < wanted:
+        problems.append(f"{ready} of {wanted} pods available, {updated} up to date")
+    remedy = f"See: kubectl -n {team.namespace} describe deployment {name}; kubectl -n {team.namespace} logs deployment/{name}"
+    return Check(identity, title, not problems, "; ".join(problems) or f"{ready} of {wanted}", remedy if problems else "")
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def judge_redirect(team: Team, host: str, path: str, answer: Answer | HopError, what: str, identity: str) -> Check:
+    """Without a session a browser is sent to the right tenant's sign-in, for this client, with the way back to ``path``."""
+    title = f"{host}: {what}"
+    if isinstance(answer, HopError):
+        return _no_answer(identity, title, answer)
+    if answer.status != 302:
+        return Check(identity, title, False, f"expected HTTP 302, got {_opened(answer)}", status_hint(answer.status))
+    problems = _authorize_problems(team, host, answer.location)
+    problems += _state_problems(answer.location, f"https://{host}{path}")
+    problems += _cookie_problems(team, answer)
+    remedy = f"Run onboard_team -e team={team.id}; see gateway_auth_helm_values if it says so again." if problems else ""
+    return Check(identity, title, not problems, "; ".join(problems), remedy)
+
+
+def judge_xhr(host: str, answer: Answer | HopError, identity: str) -> Check:
+    """A program gets 401 with JSON, never a page or a redirect to another origin."""
+    title = f"{host}: a program without a session gets 401 as JSON"
+    if isinstance(answer, HopError):
+        return _no_answer(identity, title, answer)
+    if answer.status != REFUSED:
+        return Check(identity, title, False, f"expected HTTP 401, got {_opened(answer)}", status_hint(answer.status))
+    if answer.content_type != "application/json" or answer.body.lstrip()[:1] == b"<":
+        return Check(
+            identity,
+            title,
+            False,
+            f"expected a body of type application/json, got {answer.content_type or 'none'}",
+            "A responseOverride of a BackendTrafficPolicy may replace it: scope that to source Backend.",
+        )
+    return Check(identity, title, True)
+
+
+def judge_http(host: str, path: str, answer: Answer | HopError, identity: str) -> Check:
+    """Plain HTTP answers with 301 to the same address on https and nothing else."""
+    title = f"{host}: plain HTTP is redirected to HTTPS"
+    if isinstance(answer, HopError):
+        return _no_answer(identity, title, answer)
+    expected = f"https://{host}{path}"
+    remedy = "Run prepare_gateway; check that no route is attached to the HTTP listener (gateway_auth_gateway.http_listener)."
+    if answer.status != 301:
+        return Check(identity, title, False, f"expected HTTP 301, got {_opened(answer)}", remedy)
+    if answer.location.replace(f"https://{host}:443/", f"https://{host}/", 1) != expected:
+        return Check(identity, title, False, f"expected Location {expected}, got {answer.location}", remedy)
+    return Check(identity, title, True)
+
+
+def judge_certificate(host: str, answer: Answer | HopError, identity: str, now: float | None = None) -> Check:
+    """The certificate names the host (TLS has proven that) and doesn't end soon."""
+    title = f"{host}: answers with a certificate that is valid for it"
+    if isinstance(answer, HopError):
+        return _no_answer(identity, title, answer)
+    if not answer.peer_cert or "notAfter" not in answer.peer_cert:
+        return Check(identity, title, False, "no certificate was seen", "Check gateway_auth_probe.")
+    end = ssl.cert_time_to_seconds(str(answer.peer_cert["notAfter"]))
+    days = int((end - (time.time() if now is None else now)) // 86400)
+    day = datetime.datetime.fromtimestamp(end, datetime.UTC).date().isoformat()
+    if days < CERTIFICATE_DAYS:
+        detail = f"it ends on {day}, in {days} days"
+        return Check(identity, title, False, detail, "Renew the certificate of the Gateway's HTTPS listener.", "warning")
+    return Check(identity, title, True, f"until {day}, {days} days")
+
+
+def judge_registration(team: Team, host: str, answer: Answer | HopError, identity: str) -> Check:
+    """What Entra says to this host's sign-in request with prompt=none and no user.
+
+    A registered redirect URI gets the answer login_required; what isn't registered gets a page and no redirect
+    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow, "prompt").
+    """
+    uri = callback(team, host)
+    title = f"{host}: Entra knows the client id and the redirect URI"
+    if isinstance(answer, HopError):
+        return Check(
+            identity,
+            title,
+            False,
+            f"could not be asked: {answer.reason}",
+            "Let this machine reach Entra (HTTPS_PROXY), or look at the registration yourself.",
+            "warning",
+        )
+    location = urllib.parse.urlsplit(answer.location)
+    query = urllib.parse.parse_qs(f"{location.query}&{location.fragment}")
+    text = " ".join(query.get("error_description", [])) or answer.body.decode("utf-8", "replace")
+    code = aadsts_code(text)
+    if answer.status in (302, 303) and _without_query(answer.location) == uri:
+        error = query.get("error", [""])[0]
+        if error in ("login_required", "interaction_required") or not error:
+            return Check(identity, title, True)
+        meaning, remedy = AADSTS.get(code, (error, "See the app registration in Entra."))
+        return Check(identity, title, False, f"Entra answered {_code(code) or error}: {meaning}", remedy)
+    if code == 50011:
+        return Check(
+            identity,
+            title,
+            False,
+            f"Entra answered AADSTS50011: {uri} isn't a redirect URI of application {team.client_id}",
+            f"Register {uri} as a redirect URI (type Web) of the application.",
+        )
+    if code:
+        meaning, remedy = AADSTS.get(code, ("see Microsoft's list of error codes", "See the app registration in Entra."))
+        return Check(identity, title, False, f"Entra answered AADSTS{code}: {meaning}", remedy)
+    return Check(identity, title, True, "Entra shows its sign-in page; a member's sign-in will tell")
+
+
+def judge_client_secret(team: Team, answer: Answer | HopError) -> Check:
+    """What Entra's token endpoint says to the client's own credentials (client_credentials, the token is thrown away).
+
+    Not an authorization code that was made up: for one that it can't parse Entra may answer AADSTS9002313 before it looks
+    at the secret, which would pass for a good one.
+    """
+    title = "Entra accepts the client secret that the proxy uses"
+    identity = "client_secret"
+    if isinstance(answer, HopError):
+        return Check(
+            identity,
+            title,
+            False,
+            f"could not be asked: {answer.reason}",
+            "Let this machine reach Entra (HTTPS_PROXY), or log in once and run verify_team again.",
+            "warning",
+        )
+    if answer.status == 200:
+        return Check(identity, title, True)
+    code = _error_code(answer.body)
+    if code in CLIENT_ACCEPTED:
+        return Check(identity, title, True, f"AADSTS{code} after it")
+    if code in CLIENT_REFUSED:
+        meaning, remedy = AADSTS[code]
+        return Check(identity, title, False, f"AADSTS{code}: {meaning}", remedy)
+    what = f"AADSTS{code}" if code else f"HTTP {answer.status}"
+    return Check(
+        identity,
+        title,
+        False,
+        f"Entra answered {what}, which says nothing of the secret",
+        f"Log in at https://{team.proxy_host}/ and run verify_team again.",
+        "warning",
+    )
+
+
+def judge_log(text: str) -> list[Check]:
+    """AADSTS codes in the proxy's recent log: what people met at the callback. Only the code is told, never the line."""
+    counts: dict[int, int] = {}
+    for match in _AADSTS_CODE.finditer(text):
+        counts[int(match.group(1))] = counts.get(int(match.group(1)), 0) + 1
+    title = "the proxy's recent log has no refusal by Entra"
+    if not counts:
+        return [Check("log", title, True)]
+    checks = []
+    for code, count in sorted(counts.items()):
+        meaning, remedy = AADSTS.get(code, ("see Microsoft's list of error codes", f"https://login.microsoftonline.com/error?code={code}"))
+        detail = f"AADSTS{code} {count} times in its last lines: {meaning}"
+        checks.append(Check(f"log:{code}", title, False, detail, remedy, "warning"))
+    return checks
+
+
+def judge_unread(live: Live) -> list[Check]:
+    """What this identity may not read stays unjudged, and that is said."""
+    title = "everything that is to be judged can be read"
+    return [
+        Check(f"unread:{number}", title, False, what, "Grant it to the identity of gateway_auth_cluster.", "warning")
+        for number, what in enumerate(live.unread)
+    ]
+
+
+def judge_dns(host: str, addresses: list[str], expected: list[str]) -> Check:
+    """DNS leads to the Gateway. Only a warning: this machine's DNS need not be the users'."""
+    title = f"{host}: DNS leads to the Gateway"
+    remedy = f"Publish {host} with {' or '.join(expected) or 'the address of the Gateway'}."
+    if not addresses:
+        return Check(f"dns:{host}", title, False, "the name can't be resolved here", remedy, "warning")
+    if expected and not set(addresses) & set(expected):
+        detail = f"it leads to {', '.join(addresses)}, the Gateway has {', '.join(expected)}"
+        return Check(f"dns:{host}", title, False, detail, remedy, "warning")
+    return Check(f"dns:{host}", title, True, ", ".join(addresses))
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def verify_team(
+    team: Team,
+    client: ProbeClient,
+    live: Live,
+    entra: ProbeClient | None = None,
+    resolve: collections.abc.Callable[[str], list[str]] | None = None,
+    settle: float = SETTLE_S,
+) -> list[Check]:
+    """Every check of a team, in the order of the road: objects, each host from outside, Entra.
+
+    ``entra`` reaches the sign-in's authority (None: those checks are left out); ``resolve`` looks a name up in DNS (None:
+    left out, as behind a proxy). ``settle`` seconds in all may go into asking again where Envoy still converges.
+    """
+    asking = _Asking(client, time.monotonic() + settle)
+    checks = judge_objects(team, live)
+    addresses = gateway_addresses(live.gateway)
+    for app in team.apps:
+        checks += verify_host(team, app.hostname, asking, entra, app)
+        if resolve is not None:
+            checks.append(judge_dns(app.hostname, resolve(app.hostname), addresses))
+    checks += verify_host(team, team.proxy_host, asking, entra, None)
+    if resolve is not None:
+        checks.append(judge_dns(team.proxy_host, resolve(team.proxy_host), addresses))
+    if entra is not None and team.credential == "client_secret" and live.client_secret:
+        checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
+    return [*checks, *judge_log(live.proxy_log), *judge_unread(live)]
+
+
+def judge_objects(team: Team, live: Live) -> list[Check]:
+    """What the API says of the team's objects."""
+    checks = judge_gateway(team, live)
+    checks.append(judge_deployment(team, live, team.release, team.replicas))
+    if team.session_store.type == "bundled":
+        checks.append(judge_deployment(team, live, team.store_name, 1))
+    for app in team.apps:
+        checks.append(judge_route(team, live, team.route_name(app)))
+        checks.append(judge_route(team, live, team.passthrough_name(app)))
+        checks += judge_policy(team, live, app)
+    checks.append(judge_route(team, live, team.release))
+    checks.append(judge_claims(team, live, [*(app.hostname for app in team.apps), team.proxy_host]))
+    return checks
+
+
+def verify_host(team: Team, host: str, asking: _Asking, entra: ProbeClient | None, app: App | None) -> list[Check]:
+    """The checks of one host from outside; ``app`` is None for the proxy's own host."""
+    key = app.name if app is not None else "proxy"
+    plain = asking.ask(host, DEEP_LINK, headers=BROWSER)
+    checks = [judge_certificate(host, plain, f"certificate:{key}")]
+    if isinstance(plain, HopError):
+        # One line says it: nothing else on this host can be judged.
+        return checks
+    if app is None:
+        answer = asking.ask(host, "/", headers=BROWSER)
+        checks.append(judge_redirect(team, host, "/", answer, "the proxy's own host leads to the sign-in", f"redirect:{key}"))
+    else:
+        checks.append(
+            judge_redirect(team, host, DEEP_LINK, plain, "a browser without a session is sent to sign in", f"redirect:{key}")
+        )
+        checks.append(judge_xhr(host, asking.ask(host, DEEP_LINK, headers=XHR), f"xhr:{key}"))
+        forged = asking.ask(host, DEEP_LINK, headers={**BROWSER, **FORGED_HEADERS})
+        checks.append(judge_redirect(team, host, DEEP_LINK, forged, "forged headers open nothing", f"forged:{key}"))
+        checks.append(_sentinel(host, asking, f"sentinel:{key}"))
+        start = asking.ask(host, f"{team.proxy_prefix}/start", headers=BROWSER)
+        checks.append(
+            judge_redirect(team, host, "/", start, f"{team.proxy_prefix}/start begins a sign-in", f"start:{key}")
+        )
+    checks.append(judge_http(host, DEEP_LINK, asking.ask(host, DEEP_LINK, scheme="http"), f"http:{key}"))
+    if entra is not None and plain.status == 302 and plain.location.startswith(f"{team.authority}/"):
+        checks.append(judge_registration(team, host, ask_authorize(plain.location, entra), f"registration:{key}"))
+    return checks
+
+
+def ask_authorize(location: str, entra: ProbeClient) -> Answer | HopError:
+    """Follow the sign-in's address as nobody, without a page to fill in (prompt=none)."""
+    parts = urllib.parse.urlsplit(location)
+    pairs = [pair for pair in parts.query.split("&") if not pair.startswith(("prompt=", "approval_prompt=", "login_hint="))]
+    try:
+        return entra.request(parts.netloc, f"{parts.path}?{'&'.join([*pairs, 'prompt=none'])}", headers=BROWSER)
+    except HopError as exc:
+        return exc
+
+
+def ask_token(team: Team, entra: ProbeClient, secret: str) -> Answer | HopError:
+    """Ask the token endpoint for an app-only token with the proxy's own credentials."""
+    authority = urllib.parse.urlsplit(team.authority)
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": team.client_id,
+        "client_secret": secret,
+        "scope": GRAPH_SCOPE,
+    }
+    try:
+        answer = entra.request(
+            authority.netloc,
+            f"{authority.path}/{team.tenant_id}/oauth2/v2.0/token",
+            method="POST",
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            body=urllib.parse.urlencode(form).encode("ascii"),
+        )
+    except HopError as exc:
+        return exc
+    # The token is of no use here and must not live on.
+    return dataclasses.replace(answer, body=b"") if answer.status == 200 else answer
+
+
+class _Asking:
+    """Requests that give a converging gateway time, out of one budget for the whole team."""
+
+    def __init__(self, client: ProbeClient, deadline: float) -> None:
+        self.client = client
+        self.deadline = deadline
+
+    def ask(
+        self, host: str, path: str, *, scheme: str = "https", headers: collections.abc.Mapping[str, str] | None = None
+    ) -> Answer | HopError:
+        pause = 0.1
+        while True:
+            answer: Answer | HopError
+            try:
+                answer = self.client.request(host, path, scheme=scheme, headers=headers)
+            except HopError as exc:
+                answer = exc
+            status = 0 if isinstance(answer, HopError) else answer.status
+            if status not in TRANSIENT or time.monotonic() + pause > self.deadline:
+                return answer
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    def left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+
+def _sentinel(host: str, asking: _Asking, identity: str) -> Check:
+    title = f"{host}: {PROBE_PATH} is refused"
+    try:
+        wait_refused(asking.client, host, PROBE_PATH, consecutive=PROBES_IN_A_ROW, timeout=asking.left())
+    except NotReadyError as exc:
+        return Check(identity, title, False, exc.message.rstrip("."), exc.remedy)
+    return Check(identity, title, True, f"{PROBES_IN_A_ROW} times, each on a new connection")
+
+
+# --- telling ---------------------------------------------------------------------------------------------------------
+
+
+def render(checks: collections.abc.Iterable[Check]) -> str:
+    """One line a check, under a line that counts them."""
+    listed = list(checks)
+    return "\n".join([summary(listed), *(check.line() for check in listed)])
+
+
+def summary(checks: collections.abc.Iterable[Check]) -> str:
+    """``21 checks: 20 hold, 1 failed, 0 warnings``"""
+    listed = list(checks)
+    failed = sum(check.failed for check in listed)
+    warned = sum(not check.ok and not check.failed for check in listed)
+    return f"{len(listed)} checks: {len(listed) - failed - warned} hold, {failed} failed, {warned} warnings"
+
+
+def report(teams: collections.abc.Mapping[str, collections.abc.Iterable[Check]], when: float | None = None) -> dict[str, t.Any]:
+    """The report's document: plain data, no secrets, the same keys for ever."""
+    moment = datetime.datetime.fromtimestamp(time.time() if when is None else when, datetime.UTC)
+    listed = {name: list(checks) for name, checks in teams.items()}
+    return {
+        "verified_at": moment.isoformat(timespec="seconds"),
+        "ok": not any(check.failed for checks in listed.values() for check in checks),
+        "teams": {
+            name: {"ok": not any(check.failed for check in checks), "checks": [check.to_dict() for check in checks]}
+            for name, checks in sorted(listed.items())
+        },
+    }
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def callback(team: Team, host: str) -> str:
+    return f"https://{host}{team.proxy_prefix}/callback"
+
+
+def gateway_addresses(gateway: Object | None) -> list[str]:
+    """The addresses of a Gateway's status, in its order."""
+    status = (gateway or {}).get("status") or {}
+    return [str(item["value"]) for item in status.get("addresses") or [] if item.get("value")]
+
+
+def aadsts_code(text: str) -> int:
+    """The first AADSTS code in a text, 0 when there is none."""
+    match = _AADSTS_CODE.search(text)
+    return int(match.group(1)) if match else 0
+
+
+def _error_code(body: bytes) -> int:
+    try:
+        document = json.loads(body)
+        codes = document.get("error_codes") or [0]
+        return int(codes[0]) or aadsts_code(str(document.get("error_description", "")))
+    except (ValueError, TypeError, AttributeError, IndexError):
+        return aadsts_code(body.decode("utf-8", "replace"))
+
+
+def _authorize_problems(team: Team, host: str, location: str) -> list[str]:
+    parts = urllib.parse.urlsplit(location)
+    query = urllib.parse.parse_qs(parts.query, keep_blank_values=True)
+    expected_url = f"{team.authority}/{team.tenant_id}/oauth2/v2.0/authorize"
+    problems = []
+    if _without_query(location) != expected_url:
+        return [f"expected Location {expected_url}, got {_without_query(location) or 'none'}"]
+    for name, expected in (
+        ("client_id", team.client_id),
+        ("redirect_uri", callback(team, host)),
+        ("response_type", "code"),
+        ("code_challenge_method", "S256"),
+    ):
+        got = query.get(name, [])
+        if got != [expected]:
+            problems.append(f"expected {name} {expected}, got {', '.join(got) or 'none'}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", query.get("code_challenge", [""])[0]):
+        problems.append("code_challenge isn't an S256 challenge")
+    scopes = query.get("scope", [""])[0].split()
+    if "openid" not in scopes:
+        problems.append(f"scope lacks openid (it is {' '.join(scopes) or 'empty'})")
+    problems += [f"no {name} is sent" for name in ("state", "nonce") if not query.get(name, [""])[0]]
+    return problems
+
+
+def _state_problems(location: str, expected: str) -> list[str]:
+    """oauth2-proxy's state is ``<nonce>:<way back>``, in base64url with --encode-state."""
+    state = urllib.parse.parse_qs(urllib.parse.urlsplit(location).query).get("state", [""])[0]
+    if not state:
+        return []
+    text = state
+    if ":" not in state:
+        try:
+            text = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4)).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return []
+    target = text.partition(":")[2]
+    # With nowhere to go back to, oauth2-proxy says `/`.
+    at_root = expected.endswith("/") and urllib.parse.urlsplit(expected).path == "/"
+    if target == expected or (at_root and target == "/"):
+        return []
+    return [f"after the sign-in it would lead to {target} instead of {expected}"]
+
+
+def _cookie_problems(team: Team, answer: Answer) -> list[str]:
+    problems = []
+    cookies = [value for name, value in answer.headers if name.lower() == "set-cookie"]
+    if not cookies:
+        problems.append("no CSRF cookie is set")
+    for cookie in cookies:
+        name, _equals, rest = cookie.partition("=")
+        attributes = [part.strip().lower() for part in rest.split(";")[1:]]
+        if not name.startswith(team.cookie_name):
+            problems.append(f"cookie {name} isn't the team's own ({team.cookie_name})")
+        missing = [flag for flag in ("secure", "httponly", "path=/") if flag not in attributes]
+        if missing:
+            problems.append(f"cookie {name} lacks {', '.join(missing)}")
+        if any(attribute.startswith("domain=") for attribute in attributes):
+            problems.append(f"cookie {name} has a Domain, so other hosts receive it")
+    return problems
+
+
+def _no_answer(identity: str, title: str, problem: HopError) -> Check:
+    return Check(identity, title, False, problem.message.rstrip("."), problem.remedy)
+
+
+def _opened(answer: Answer) -> str:
+    return f"{describe(answer)}: the app answers without a session" if 200 <= answer.status < 300 else describe(answer)
+
+
+def _without_query(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def _code(code: int) -> str:
+    return f"AADSTS{code}" if code else ""
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _named(objects: collections.abc.Iterable[Object], namespace: str, name: str) -> Object | None:
+    for obj in objects:
+        meta = obj.get("metadata") or {}
+        if meta.get("namespace") == namespace and meta.get("name") == name:
+            return obj
+    return None
+
+
+def _own_routes(team: Team) -> set[str]:
+    names = {team.release}
+    for app in team.apps:
+        names |= {team.route_name(app), team.passthrough_name(app)}
+    return names
+
+
+def _target_refs(spec: Object) -> list[Object]:
+    refs = list(spec.get("targetRefs") or [])
+    return [*refs, spec["targetRef"]] if spec.get("targetRef") else refs
+
+
+def _targets(ref: Object, route: str) -> bool:
+    return ref.get("kind") == "HTTPRoute" and ref.get("name") == route
+
+
+def _is_gateway(ref: Object, team: Team, route: Object) -> bool:
+    namespace = ref.get("namespace") or (route.get("metadata") or {}).get("namespace")
+    return (
+        ref.get("kind", "Gateway") == "Gateway"
+        and ref.get("name") == team.gateway.name
+        and namespace == team.gateway.namespace
+    )
+
+
+def _generation(obj: Object) -> int:
+    return int((obj.get("metadata") or {}).get("generation") or 0)
+
+
+def _conditions(conditions: t.Any) -> dict[str, Object]:
+    return {str(item.get("type")): item for item in conditions or []}
+
+
+def _untrue(conditions: t.Any, types: collections.abc.Iterable[str], generation: int | None) -> list[str]:
+    """Conditions that aren't True for the object's present generation."""
+    by_type = _conditions(conditions)
+    problems = []
+    for name in types:
+        condition = by_type.get(name)
+        if condition is None:
+            problems.append(f"no condition {name}")
+        elif condition.get("status") != "True":
+            problems.append(f"{name} is {condition.get('status')}: {condition.get('reason')} {_clean(condition)}".rstrip())
+        elif generation is not None and int(condition.get("observedGeneration") or 0) != generation:
+            problems.append(f"{name} is of generation {condition.get('observedGeneration')}, the object is at {generation}")
+    return problems
+
+
+def _true(conditions: t.Any, types: collections.abc.Iterable[str]) -> list[str]:
+    """Conditions that are True and must not be."""
+    by_type = _conditions(conditions)
+    return [
+        f"{name}: {by_type[name].get('reason')} {_clean(by_type[name])}".rstrip()
+        for name in types
+        if name in by_type and by_type[name].get("status") == "True"
+    ]
+
+
+def _clean(condition: Object) -> str:
+    text = " ".join(str(condition.get("message") or "").split())
+    return f"({text[:200]})" if text else ""
