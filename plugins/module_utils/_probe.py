@@ -82,9 +82,7 @@ class ProbeClient:
     ``ca_file`` replaces the system's trust store, or adds to it with ``system_store``.
     """
 
-    def __init__(
-        self, proxy: str = "", address: str = "", ca_file: str = "", timeout: float = 5.0, *, system_store: bool = False
-    ) -> None:
+    def __init__(self, proxy: str = "", address: str = "", ca_file: str = "", timeout: float = 5.0, *, system_store: bool = False) -> None:
         self.proxy = proxy
         self.address = address
         self.ca_file = ca_file
@@ -217,8 +215,7 @@ class ProbeClient:
             raise HopError(
                 "tcp",
                 f"{target}:{port} doesn't accept a connection for {name}: {_reason(exc)}.",
-                f"Check the Gateway's listener and Service, and {OPTION}.address (or {OPTION}.proxy where the"
-                " gateway isn't reachable from here).",
+                f"Check the Gateway's listener and Service, and {OPTION}.address (or {OPTION}.proxy where the gateway isn't reachable from here).",
                 _reason(exc),
             ) from exc
         return raw
@@ -273,10 +270,7 @@ class ProbeClient:
             elif exc.verify_code == 10:
                 remedy = "Renew the certificate of the Gateway's HTTPS listener."
             else:
-                remedy = (
-                    f"Give the Gateway's HTTPS listener a certificate of a trusted CA with its whole chain, or name the"
-                    f" CA's file in {OPTION}.ca_file."
-                )
+                remedy = f"Give the Gateway's HTTPS listener a certificate of a trusted CA with its whole chain, or name the CA's file in {OPTION}.ca_file."
             raise HopError("tls", f"The certificate presented for {name} isn't valid: {reason}.", remedy, reason) from exc
         except (ssl.SSLError, OSError) as exc:
             raise HopError(
@@ -351,7 +345,8 @@ class ProbeClient:
         deadline = time.monotonic() + 2 * self.timeout
         content = bytearray()
         while len(content) < BODY_LIMIT:
-            chunk = response.read1(BODY_LIMIT - len(content))
+            # Not read1(): before Python 3.13 it waits beyond Content-Length on a connection that is kept alive.
+            chunk = response.read(min(16 * 1024, BODY_LIMIT - len(content)))
             if not chunk:
                 break
             content += chunk
@@ -457,10 +452,7 @@ def status_hint(status: int) -> str:
     if status == 404:
         return "The route isn't in Envoy yet: see the HTTPRoute's status.parents and the Gateway listener's hostname."
     if status == 403:
-        return (
-            "Something else than the sign-in refuses: look for an authorization policy, and whether Accept is among the"
-            " SecurityPolicy's headersToExtAuth."
-        )
+        return "Something else than the sign-in refuses: look for an authorization policy, and whether Accept is among the SecurityPolicy's headersToExtAuth."
     if status == 500:
         return "Envoy Gateway holds the SecurityPolicy to be invalid: see its status.ancestors (Service, port, ReferenceGrant)."
     if status in (502, 503, 504):

@@ -251,10 +251,7 @@ def judge_claims(team: Team, live: Live, hosts: collections.abc.Iterable[str]) -
         if meta.get("namespace") == team.namespace and meta.get("name") in _own_routes(team):
             continue
         names = sorted(wanted & {str(name) for name in spec.get("hostnames") or []})
-        on_https = any(
-            _is_gateway(parent, team, route) and parent.get("sectionName") in (None, team.gateway.https_listener)
-            for parent in spec.get("parentRefs") or []
-        )
+        on_https = any(_is_gateway(parent, team, route) and parent.get("sectionName") in (None, team.gateway.https_listener) for parent in spec.get("parentRefs") or [])
         if names and on_https:
             claims.append(f"{meta.get('namespace')}/{meta.get('name')} claims {', '.join(names)}")
     remedy = ""
@@ -447,10 +444,7 @@ def judge_log(text: str) -> list[Check]:
 def judge_unread(live: Live) -> list[Check]:
     """What this identity may not read stays unjudged, and that is said."""
     title = "everything that is to be judged can be read"
-    return [
-        Check(f"unread:{number}", title, False, what, "Grant it to the identity of gateway_auth_cluster.", "warning")
-        for number, what in enumerate(live.unread)
-    ]
+    return [Check(f"unread:{number}", title, False, what, "Grant it to the identity of gateway_auth_cluster.", "warning") for number, what in enumerate(live.unread)]
 
 
 def judge_dns(host: str, addresses: list[str], expected: list[str]) -> Check:
@@ -523,17 +517,13 @@ def verify_host(team: Team, host: str, asking: _Asking, entra: ProbeClient | Non
         answer = asking.ask(host, "/", headers=BROWSER)
         checks.append(judge_redirect(team, host, "/", answer, "the proxy's own host leads to the sign-in", f"redirect:{key}"))
     else:
-        checks.append(
-            judge_redirect(team, host, DEEP_LINK, plain, "a browser without a session is sent to sign in", f"redirect:{key}")
-        )
+        checks.append(judge_redirect(team, host, DEEP_LINK, plain, "a browser without a session is sent to sign in", f"redirect:{key}"))
         checks.append(judge_xhr(host, asking.ask(host, DEEP_LINK, headers=XHR), f"xhr:{key}"))
         forged = asking.ask(host, DEEP_LINK, headers={**BROWSER, **FORGED_HEADERS})
         checks.append(judge_redirect(team, host, DEEP_LINK, forged, "forged headers open nothing", f"forged:{key}"))
         checks.append(_sentinel(host, asking, f"sentinel:{key}"))
         start = asking.ask(host, f"{team.proxy_prefix}/start", headers=BROWSER)
-        checks.append(
-            judge_redirect(team, host, "/", start, f"{team.proxy_prefix}/start begins a sign-in", f"start:{key}")
-        )
+        checks.append(judge_redirect(team, host, "/", start, f"{team.proxy_prefix}/start begins a sign-in", f"start:{key}"))
     checks.append(judge_http(host, DEEP_LINK, asking.ask(host, DEEP_LINK, scheme="http"), f"http:{key}"))
     if entra is not None and plain.status == 302 and plain.location.startswith(f"{team.authority}/"):
         checks.append(judge_registration(team, host, ask_authorize(plain.location, entra), f"registration:{key}"))
@@ -580,9 +570,7 @@ class _Asking:
         self.client = client
         self.deadline = deadline
 
-    def ask(
-        self, host: str, path: str, *, scheme: str = "https", headers: collections.abc.Mapping[str, str] | None = None
-    ) -> Answer | HopError:
+    def ask(self, host: str, path: str, *, scheme: str = "https", headers: collections.abc.Mapping[str, str] | None = None) -> Answer | HopError:
         pause = 0.1
         while True:
             answer: Answer | HopError
@@ -633,10 +621,7 @@ def report(teams: collections.abc.Mapping[str, collections.abc.Iterable[Check]],
     return {
         "verified_at": moment.isoformat(timespec="seconds"),
         "ok": not any(check.failed for checks in listed.values() for check in checks),
-        "teams": {
-            name: {"ok": not any(check.failed for check in checks), "checks": [check.to_dict() for check in checks]}
-            for name, checks in sorted(listed.items())
-        },
+        "teams": {name: {"ok": not any(check.failed for check in checks), "checks": [check.to_dict() for check in checks]} for name, checks in sorted(listed.items())},
     }
 
 
@@ -777,11 +762,7 @@ def _targets(ref: Object, route: str) -> bool:
 
 def _is_gateway(ref: Object, team: Team, route: Object) -> bool:
     namespace = ref.get("namespace") or (route.get("metadata") or {}).get("namespace")
-    return (
-        ref.get("kind", "Gateway") == "Gateway"
-        and ref.get("name") == team.gateway.name
-        and namespace == team.gateway.namespace
-    )
+    return ref.get("kind", "Gateway") == "Gateway" and ref.get("name") == team.gateway.name and namespace == team.gateway.namespace
 
 
 def _generation(obj: Object) -> int:
@@ -810,11 +791,7 @@ def _untrue(conditions: t.Any, types: collections.abc.Iterable[str], generation:
 def _true(conditions: t.Any, types: collections.abc.Iterable[str]) -> list[str]:
     """Conditions that are True and must not be."""
     by_type = _conditions(conditions)
-    return [
-        f"{name}: {by_type[name].get('reason')} {_clean(by_type[name])}".rstrip()
-        for name in types
-        if name in by_type and by_type[name].get("status") == "True"
-    ]
+    return [f"{name}: {by_type[name].get('reason')} {_clean(by_type[name])}".rstrip() for name in types if name in by_type and by_type[name].get("status") == "True"]
 
 
 def _clean(condition: Object) -> str:
