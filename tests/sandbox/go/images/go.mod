@@ -1,0 +1,3 @@
+module gateway-auth.test/sandbox/images
+
+go 1.24
