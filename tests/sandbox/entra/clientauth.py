@@ -97,9 +97,9 @@ class _Assertion:
     def unverified(cls, token: str) -> _Assertion:
         """Read who a token says it is from, to choose whose keys must have signed it."""
         parts = token.split(".")
+        if len(parts) != 3:
+            raise StsError(50027)
         try:
-            if len(parts) != 3:
-                raise ValueError("not three parts")
             claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
             audience = claims["aud"]
             issuer, subject = claims["iss"], claims["sub"]

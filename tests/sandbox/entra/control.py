@@ -167,9 +167,9 @@ class Control:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.query_string:
+            return web.json_response({"error": "the control API takes no query parameters"}, status=400)
         try:
-            if request.query_string:
-                raise ControlError("the control API takes no query parameters")
             return await handler(request)
         except web.HTTPException as exc:
             return web.json_response({"error": f"{exc.status} {exc.reason}"}, status=exc.status)

@@ -204,7 +204,7 @@ def _mapping(value: object, where: str, required: Iterable[str], optional: Itera
     known, needed = {*required, *optional}, set(required)
     for problem, keys in (("unknown", set(value) - known), ("missing", needed - set(value))):
         if keys:
-            raise DirectoryError(f"{where}: {problem} key {sorted(map(str, keys))[0]!r}")
+            raise DirectoryError(f"{where}: {problem} key {min(map(str, keys))!r}")
     return {str(key): item for key, item in value.items()}
 
 

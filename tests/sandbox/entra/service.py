@@ -96,7 +96,7 @@ class DiscoveredKeys(IssuerKeys):
         async with client.get(url) as response:
             document = await response.json(content_type=None)
         if not isinstance(document, dict):
-            raise ValueError(f"{url} is not a JSON object")
+            raise ValueError(f"{url} is not a JSON object")  # noqa: TRY004 (IssuerKeys raises ValueError)
         return document
 
 
@@ -221,7 +221,7 @@ class Service:
             return await self._sign_in.handle(call)
         except web.HTTPException as exc:
             return web.Response(status=exc.status, text=exc.reason)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 (whatever it is, the journal says where)
             # The message may hold what the client sent; where it happened is enough to find the defect.
             place = traceback.extract_tb(exc.__traceback__)[-1]
             where = f"{type(exc).__name__} at {Path(place.filename).name}:{place.lineno}"

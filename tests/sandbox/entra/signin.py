@@ -37,6 +37,10 @@ _SHARED_TENANTS: Final = ("common", "organizations", "consumers")
 _PROMPTS: Final = ("", "none", "login", "select_account", "consent")
 _RESPONSE_MODES: Final = ("query", "fragment", "form_post")
 _CODE_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_CLAIMS: Final = (
+    *("sub", "iss", "cloud_instance_name", "cloud_instance_host_name", "cloud_graph_host_name", "msgraph_host", "aud", "exp"),
+    *("iat", "auth_time", "acr", "nonce", "preferred_username", "name", "tid", "ver", "at_hash", "c_hash", "email"),
+)
 _NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -112,8 +116,7 @@ class SignIn:
             return web.Response(status=404, text="Not found\n")
         try:
             self._check_tenant(segment, endpoint)
-            if call.request.method not in methods:
-                raise StsError(900561, allowed=", ".join(methods), method=call.request.method)
+            self._check_method(call.request.method, methods)
             return await handler(call)
         except StsError as problem:
             return self._refusal(call, endpoint, problem)
@@ -124,6 +127,11 @@ class SignIn:
         if endpoint in ("oauth2/v2.0/authorize", "oauth2/v2.0/logout"):
             return html_response(pages.error(problem, call.trace), problem.status)
         return web.json_response(problem.document(call.trace), status=problem.status, headers=_NO_STORE)
+
+    @staticmethod
+    def _check_method(method: str, allowed: tuple[str, ...]) -> None:
+        if method not in allowed:
+            raise StsError(900561, allowed=", ".join(allowed), method=method)
 
     def _check_tenant(self, segment: str, endpoint: str) -> None:
         if self._directory.tenant.answers_to(segment):
@@ -155,10 +163,7 @@ class SignIn:
             "http_logout_supported": True,
             "frontchannel_logout_supported": True,
             "end_session_endpoint": f"{base}/oauth2/v2.0/logout",
-            "claims_supported": (
-                "sub iss cloud_instance_name cloud_instance_host_name cloud_graph_host_name msgraph_host aud exp iat auth_time"
-                " acr nonce preferred_username name tid ver at_hash c_hash email"
-            ).split(),
+            "claims_supported": list(_CLAIMS),
             "tenant_region_scope": "EU",
             "cloud_instance_name": "microsoftonline.com",
             "msgraph_host": "graph.microsoft.com",
@@ -208,9 +213,7 @@ class SignIn:
 
     def _read_request(self, app: Application, reply: Reply, query: dict[str, str]) -> Request:
         try:
-            self._check_response(query)
-            if query.get("prompt", "") not in _PROMPTS:
-                raise StsError(90023, name="prompt")
+            self._check_parameters(query)
             return Request(
                 app=app,
                 reply=reply,
@@ -226,7 +229,7 @@ class SignIn:
             raise _ForTheClient(problem) from problem
 
     @staticmethod
-    def _check_response(query: dict[str, str]) -> None:
+    def _check_parameters(query: dict[str, str]) -> None:
         response_type = required(query, "response_type")
         kinds = set(response_type.split())
         if response_type != "code":
@@ -237,6 +240,8 @@ class SignIn:
             raise StsError(70007, value=query["response_mode"])
         if "resource" in query:
             raise StsError(901002)
+        if query.get("prompt", "") not in _PROMPTS:
+            raise StsError(90023, name="prompt")
 
     @staticmethod
     def _code_challenge(query: dict[str, str]) -> str:

@@ -13,12 +13,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import http.client
+import http.cookies
 import ipaddress
+import json
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,7 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .clientauth import IssuerKeys
-from .service import GRAPH_HOST, LOGIN_HOST, Address, Service, Settings
+from .service import GRAPH_HOST, LOGIN_HOST, Address, Service, Settings, running
 
 CAST = Path(__file__).with_name("cast.yml")
 
@@ -164,26 +171,55 @@ class _ConnectProxy:
         await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
 
 
+class _Thread:
+    """Runs the service and the proxy in an event loop of a thread of their own."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._ports: Future[tuple[int, int, int]] = Future()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> tuple[int, int, int]:
+        """Return the ports of the double, of its control API, and of the proxy."""
+        self._thread.start()
+        return self._ports.result(30)
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(30)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as exc:
+            if self._ports.done():
+                raise
+            self._ports.set_exception(exc)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with running(self._service) as (port, admin_port):
+            proxy = await asyncio.start_server(_ConnectProxy(port), "127.0.0.1", 0)
+            self._ports.set_result((port, admin_port, proxy.sockets[0].getsockname()[1]))
+            await self._stop.wait()
+            proxy.close()
+        # A moment for connections just cut to be closed at both ends.
+        await asyncio.sleep(0.01)
+
+
 @contextlib.contextmanager
 def running_double(folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | None = None) -> Iterator[Double]:
-    """Run a double in a thread of its own until the block ends."""
+    """Run a double until the block ends."""
     authority, clock = make_authority(folder), Clock()
     free = Address("127.0.0.1:0")
     settings = Settings(
         free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca
     )
     service = Service(settings, clock, issuer_keys)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def start() -> tuple[int, int, asyncio.Server]:
-        port, admin_port = await service.start()
-        return port, admin_port, await asyncio.start_server(_ConnectProxy(port), "127.0.0.1", 0)
-
+    thread = _Thread(service)
     try:
-        port, admin_port, proxy = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-        proxy_port = proxy.sockets[0].getsockname()[1]
+        port, admin_port, proxy_port = thread.start()
         yield Double(
             service=service,
             authority=authority,
@@ -194,8 +230,85 @@ def running_double(folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | No
             secrets_dir=folder / "secrets",
             log=folder / "entra.log",
         )
-        loop.call_soon_threadsafe(proxy.close)
     finally:
-        asyncio.run_coroutine_threadsafe(service.stop(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.stop()
+
+
+# --- a client, with nothing but the standard library -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def location(self) -> str:
+        return self.headers.get("location", "")
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """The parameters an authorization response carries in its redirect."""
+        return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.location).query, keep_blank_values=True))
+
+    def json(self) -> dict[str, Any]:
+        document = json.loads(self.text)
+        if not isinstance(document, dict):
+            raise TypeError(f"expected a JSON object, got {self.text[:80]}")
+        return document
+
+
+class Browser:
+    """Speaks to the double through the proxy, one request at a time, follows no redirect, and keeps cookies."""
+
+    def __init__(self, double: Double) -> None:
+        self._context = ssl.create_default_context(cafile=str(double.authority.ca))
+        self._proxy = urllib.parse.urlsplit(double.proxy)
+        self.cookies: dict[str, str] = {}
+
+    def get(self, url: str, query: Mapping[str, str] | None = None) -> Answer:
+        return self.send("GET", url + ("?" + urllib.parse.urlencode(query) if query else ""))
+
+    def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
+        content_type = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.send("POST", url, urllib.parse.urlencode(form), {**content_type, **(headers or {})})
+
+    def send(
+        self, method: str, url: str, body: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        target = urllib.parse.urlsplit(url)
+        connection = http.client.HTTPSConnection(
+            self._proxy.hostname or "", self._proxy.port, context=self._context, timeout=15
+        )
+        connection.set_tunnel(target.hostname or "", target.port or 443)
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        try:
+            sent = {**({"Cookie": cookie} if cookie else {}), **(headers or {})}
+            connection.request(method, target.path + (f"?{target.query}" if target.query else ""), body, sent)
+            response = connection.getresponse()
+            for line in response.headers.get_all("Set-Cookie") or []:
+                for name, morsel in http.cookies.SimpleCookie(line).items():
+                    self._keep(name, morsel)
+            answered = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, answered, response.read().decode())
+        finally:
+            connection.close()
+
+    def _keep(self, name: str, morsel: http.cookies.Morsel[str]) -> None:
+        self.cookies.pop(name, None)
+        if morsel["max-age"] != "0" and morsel.value:
+            self.cookies[name] = morsel.value
+
+
+def control(double: Double, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Call the control API; returns the status and the decoded body."""
+    target = urllib.parse.urlsplit(double.admin)
+    connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=15)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body))
+        response = connection.getresponse()
+        text = response.read().decode()
+        return response.status, json.loads(text) if text else None
+    finally:
+        connection.close()
