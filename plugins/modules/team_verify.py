@@ -49,7 +49,7 @@ seealso:
 EXAMPLES = r"""
 - name: Verify every team of the batch
   platform.gateway_auth.team_verify:
-    models: "{{ __gateway_auth_models }}"
+    models: "{{ __gateway_auth.models }}"
     report: reports/verify.json
   run_once: true
   register: __team_verify
