@@ -11,5 +11,6 @@ and the flags of production. Whatever it accepts, Entra accepts; what Entra refu
 - ``control`` the control API for tests, on loopback, with ``journal`` and ``faults``
 - ``service`` puts them behind two listeners; ``testkit`` runs one inside a test
 
-Microsoft Graph comes next to ``signin``, on the same directory; until then graph.microsoft.com answers 501.
+Microsoft Graph comes next to ``signin``, on the same directory; until then graph.microsoft.com answers 501 for all but the
+UserInfo endpoint (``userinfo``), which oauth2-proxy asks at every sign-in.
 """

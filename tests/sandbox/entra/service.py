@@ -30,9 +30,10 @@ from .faults import Action, FaultBoard
 from .grants import GrantStore
 from .journal import Entry, Journal
 from .secretsdir import SecretsDir
-from .signin import SignIn
+from .signin import Handler, SignIn
 from .token_endpoint import TokenEndpoint
 from .tokens import KeyRing, TokenIssuer
+from .userinfo import UserInfo
 
 LOGIN_HOST: Final = "login.microsoftonline.com"
 GRAPH_HOST: Final = "graph.microsoft.com"
@@ -124,6 +125,7 @@ class Service:
             ClientAuthenticator(verifier, clock),
         )
         self._sign_in = SignIn(self.directory, self.grants, self.keys, tokens)
+        self._userinfo = UserInfo(self.directory, self.keys)
         self._control = Control(self.directory, self.journal, self.faults, self.keys, secrets_dir)
         self._runners: list[web.AppRunner] = []
 
@@ -211,14 +213,14 @@ class Service:
 
     async def _dispatch(self, call: Call) -> web.Response:
         if call.entry.host == LOGIN_HOST:
-            return await self._guarded(call)
+            return await self._guarded(self._sign_in.handle, call)
         if call.entry.host == GRAPH_HOST:
-            return self._no_graph_yet(call)
+            return await self._guarded(self._userinfo.handle, call)
         return web.Response(status=421, text=f"This double answers for {LOGIN_HOST} and {GRAPH_HOST} only.\n")
 
-    async def _guarded(self, call: Call) -> web.Response:
+    async def _guarded(self, handle: Handler, call: Call) -> web.Response:
         try:
-            return await self._sign_in.handle(call)
+            return await handle(call)
         except web.HTTPException as exc:
             return web.Response(status=exc.status, text=exc.reason)
         except Exception as exc:  # noqa: BLE001 (whatever it is, the journal says where)
@@ -227,20 +229,6 @@ class Service:
             where = f"{type(exc).__name__} at {Path(place.filename).name}:{place.lineno}"
             self.journal.note(self._clock(), f"defect in the double: {where}")
             return web.json_response({"error": "server_error", "error_description": where}, status=500)
-
-    def _no_graph_yet(self, call: Call) -> web.Response:
-        document = {
-            "error": {
-                "code": "NotImplemented",
-                "message": "Microsoft Graph is not part of this test double yet; only login.microsoftonline.com is.",
-                "innerError": {
-                    "date": call.trace.timestamp.removesuffix("Z").replace(" ", "T"),
-                    "request-id": call.trace.trace_id,
-                    "client-request-id": call.trace.correlation_id,
-                },
-            }
-        }
-        return web.json_response(document, status=501)
 
 
 @contextlib.asynccontextmanager

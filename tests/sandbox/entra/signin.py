@@ -335,7 +335,9 @@ class SignIn:
 
     def _logout_targets(self, call: Call, values: dict[str, str], session: Session | None) -> set[str]:
         """Return the redirect URIs registered for the application that asks, or for those the session was used with."""
-        named = values.get("client_id") or self._keys.audience_of(values.get("id_token_hint", ""))
+        # An id_token_hint may be out of date: it only says which application asks.
+        hint = self._keys.verify(values.get("id_token_hint", "")) or {}
+        named = values.get("client_id") or str(hint.get("aud", ""))
         if named:
             call.claim_client(named)
         client_ids = {named} if named else session.client_ids if session is not None else set()

@@ -118,6 +118,41 @@ def test_graph_is_not_part_of_it_yet(shared: Double) -> None:
     assert {"date", "request-id", "client-request-id"} == set(error["innerError"])
 
 
+# --- UserInfo ----------------------------------------------------------------------------------------------------------
+
+
+def userinfo(double: Double, token: str | None) -> Answer:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return Browser(double).send("GET", "https://graph.microsoft.com/oidc/userinfo", headers=headers)
+
+
+def test_userinfo_tells_what_the_id_token_tells(shared: Double) -> None:
+    tokens = sign_in(shared)
+    answer, found = userinfo(shared, tokens["access_token"]), claims(shared, tokens["id_token"])
+    assert answer.status == 200
+    assert {name: answer.json()[name] for name in ("sub", "name", "email")} == {
+        name: found[name] for name in ("sub", "name", "email")
+    }
+    assert set(userinfo(shared, sign_in(shared, scope="openid")["access_token"]).json()) == {"sub"}
+
+
+def test_userinfo_refuses_other_tokens(double: Double) -> None:
+    tokens = sign_in(double)
+    access = tokens["access_token"]
+    for name, token in {"none": None, "id": tokens["id_token"], "forged": access[:-8] + "AAAAAAAA"}.items():
+        answer = userinfo(double, token)
+        assert (answer.status, answer.json()["error"]["code"]) == (401, "InvalidAuthenticationToken"), name
+    assert userinfo(double, sign_in(double, scope="User.Read")["access_token"]).status == 403
+    double.clock.ahead = 3600
+    assert userinfo(double, access).status == 401
+
+
+def test_userinfo_of_a_disabled_user_is_refused(double: Double) -> None:
+    token = sign_in(double)["access_token"]
+    control(double, "PUT", "/users/alice", {"enabled": False})
+    assert userinfo(double, token).status == 401
+
+
 def test_another_host_is_misdirected(shared: Double) -> None:
     assert Browser(shared).send("GET", f"{BASE}/", headers={"Host": "login.microsoftonline.us"}).status == 421
 
