@@ -260,20 +260,26 @@ def restart_entra(layout: Layout) -> None:
 
 
 def _signal_entra(layout: Layout) -> None:
-    log = layout.logs / "entra.log"
-    offset = log.stat().st_size if log.exists() else 0
-    init_log = layout.logs / "sandbox-init.log"
+    config_file = layout.run / "init.json"
+    config = json.loads(config_file.read_text())
+    config["stages"] = [[components.entra(layout) if c["name"] == "entra" else c for c in stage] for stage in config["stages"]]
+    aside = config_file.with_suffix(".new")
+    aside.write_text(json.dumps(config, indent=1))
+    aside.rename(config_file)
+    log, init_log = layout.logs / "entra.log", layout.logs / "sandbox-init.log"
     told = init_log.stat().st_size
     os.kill(Process.from_json(read_record(layout)["init"]).pid, signal.SIGHUP)
     ports = read_ports(layout)
 
-    def started() -> bool | None:
+    def answers() -> bool | None:
         with init_log.open("rb") as file:
             file.seek(told)
-            return True if b"entra started anew" in file.read() else None
+            said = file.read().decode(errors="replace")
+        if "component entra " in said:
+            raise SandboxError(said.rstrip())
+        return True if "entra started anew" in said and tcp_open(ports.entra_admin) else None
 
-    wait_for("PID 1 to start the Entra double", started, 10, init_log)
-    wait_for(f"the Entra double to answer (log from byte {offset})", lambda: tcp_open(ports.entra_admin) or None, 20, log)
+    wait_for("the Entra double to answer", answers, 20, log)
     say("The Entra double has been started anew.")
 
 

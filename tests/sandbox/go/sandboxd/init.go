@@ -56,6 +56,7 @@ type ready struct {
 }
 
 type supervisor struct {
+	path    string
 	config  initConfig
 	mu      sync.Mutex
 	running map[int]*process
@@ -85,7 +86,7 @@ func runInit(path string) error {
 	if os.Getpid() != 1 {
 		return errors.New("expected to be PID 1 of a private PID namespace")
 	}
-	s := &supervisor{config: config, running: map[int]*process{}, byName: map[string]*process{}, deaths: make(chan death, 64)}
+	s := &supervisor{path: path, config: config, running: map[int]*process{}, byName: map[string]*process{}, deaths: make(chan death, 64)}
 	err := s.run()
 	if err != nil {
 		fmt.Println("sandbox-init: the cluster ends:", err)
@@ -239,9 +240,14 @@ func (s *supervisor) judge(d death) error {
 	return errors.New(message)
 }
 
-// restartExpendable serves SIGHUP: the Entra double can be renewed without a new cluster.
+// restartExpendable serves SIGHUP: the Entra double can be renewed, also with another command line, without a new cluster.
 func (s *supervisor) restartExpendable() {
-	for _, stage := range s.config.Stages {
+	var config initConfig
+	if err := readConfig(s.path, &config); err != nil {
+		fmt.Println("sandbox-init:", err)
+		return
+	}
+	for _, stage := range config.Stages {
 		for _, c := range stage {
 			if !c.Expendable {
 				continue
