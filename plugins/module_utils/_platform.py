@@ -13,8 +13,9 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._apply impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import policy_verdict, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import platform_manifests
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import carries_our_headers, governing_policy
 
 try:
     import yaml
@@ -36,7 +37,8 @@ def prepare(team: Team, journal: Journal) -> None:
     """Bring the platform's objects of the team's Gateway in place, and wait until Envoy Gateway accepted them."""
     gateway = team.gateway
     desired = platform_manifests(gateway, platform_labels(team), team.domain)
-    _refuse_rivals(journal, gateway, [obj for obj in desired if obj["kind"] == "ClientTrafficPolicy"])
+    if _somebody_elses_policy_serves(journal, gateway):
+        desired = [obj for obj in desired if obj["kind"] != "ClientTrafficPolicy"]
     touched = [obj for obj in desired if journal.settle(obj) is not None]
     if journal.check:
         return
@@ -53,18 +55,20 @@ def prepare(team: Team, journal: Journal) -> None:
             time.sleep(_POLL_S)
 
 
-def _refuse_rivals(journal: Journal, gateway: GatewayRef, ours: list[Object]) -> None:
-    """A second ClientTrafficPolicy on a Gateway is Conflicted, one on a listener replaces ours there: neither is fought."""
-    names = {obj["metadata"]["name"] for obj in ours}
-    for policy in journal.kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", gateway.namespace):
-        if policy["metadata"]["name"] in names:
-            continue
-        spec = policy.get("spec") or {}
-        for target in [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]:
-            if target.get("name") == gateway.name and target.get("sectionName") in (None, gateway.https_listener, gateway.http_listener):
-                section = f" listener '{target['sectionName']}'" if target.get("sectionName") else ""
-                merge = yaml.safe_dump({"spec": {"headers": ours[0]["spec"]["headers"]}}, sort_keys=False)
-                raise GatewayAuthError(
-                    f"{describe(policy)} already governs Gateway {gateway.namespace}/{gateway.name}{section}; only one may, and it is not ours. It was left alone.",
-                    f"Merge this into it, or move its settings elsewhere and remove it:\n{merge}",
-                )
+def _somebody_elses_policy_serves(journal: Journal, gateway: GatewayRef) -> bool:
+    """Whether another ClientTrafficPolicy already does what ours would.
+
+    A second one on a Gateway is Conflicted, one on a listener replaces ours there: neither is fought. One that governs
+    without our rules is an error that prints what to merge.
+    """
+    policies = journal.kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", gateway.namespace)
+    rival = governing_policy(policies, gateway, but=HEADER_POLICY_NAME)
+    if rival is None:
+        return False
+    if carries_our_headers(rival, gateway):
+        return True
+    merge = yaml.safe_dump({"spec": {"headers": header_policy(gateway, {})["spec"]["headers"]}}, sort_keys=False)
+    raise GatewayAuthError(
+        f"{describe(rival)} already governs Gateway {gateway.namespace}/{gateway.name}; only one may, and it is not ours. It was left alone.",
+        f"Merge this into it, or move its settings elsewhere and remove it:\n{merge}",
+    )

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, policy_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, resource_of
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
 
 Object = dict[str, t.Any]
@@ -126,30 +127,60 @@ def _envoy_version(container: Object) -> tuple[int, ...]:
 
 
 def _header_policy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+    """Judged by effect: whichever ClientTrafficPolicy governs the HTTPS listener must carry our early headers."""
+    where = f"listener '{reference.https_listener}' of Gateway {reference.namespace}/{reference.name}"
     remedy = "Run playbooks/prepare_gateway.yml first."
     policies = kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", reference.namespace)
-    ours = [item for item in policies if (item["metadata"].get("labels") or {}).get("gateway-auth/managed") == "true"]
-    if not ours:
-        return [Problem(f"Gateway {reference.namespace}/{reference.name} has no header policy of ours: forged identity headers would pass.", remedy, soft=True, ours=True)]
-    problems = []
-    verdict = policy_verdict(ours[0], reference)
+    policy = governing_policy(policies, reference)
+    if policy is None:
+        return [Problem(f"No header policy governs {where}: forged identity headers would pass.", remedy, soft=True, ours=True)]
+    name = f"{reference.namespace}/{policy['metadata']['name']}"
+    if not carries_our_headers(policy, reference):
+        return [
+            Problem(
+                f"ClientTrafficPolicy {name} governs {where} without our header rules: forged identity headers would pass.",
+                "playbooks/prepare_gateway.yml prints what to merge into it.",
+                ours=True,
+            )
+        ]
+    verdict = policy_verdict(policy, reference)
     if not verdict.ok:
-        problems.append(Problem(f"The header policy {reference.namespace}/{ours[0]['metadata']['name']} is not in effect: {verdict.why}.", remedy, ours=True))
-    for item in policies:
-        for target in _targets(item):
-            if target.get("name") == reference.name and target.get("sectionName") in (reference.https_listener, reference.http_listener) and item not in ours:
-                problems.append(
-                    Problem(
-                        f"ClientTrafficPolicy {reference.namespace}/{item['metadata']['name']} targets listener '{target['sectionName']}' and shadows ours there: forged identity headers would pass.",
-                        "Merge ours into it (prepare_gateway prints what), or let it target the Gateway's other listeners.",
-                    )
-                )
-    return problems
+        return [Problem(f"The header policy {name} is not in effect: {verdict.why}.", remedy, soft=True, ours=True)]
+    return []
 
 
-def _targets(policy: Object) -> list[Object]:
-    spec = policy.get("spec") or {}
-    return [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]
+def governing_policy(policies: list[Object], reference: GatewayRef, but: str = "") -> Object | None:
+    """The ClientTrafficPolicy in effect on the HTTPS listener: one for the listener replaces the Gateway's, the oldest wins.
+
+    ``but``: the name of one to leave out.
+    """
+    found: dict[str, list[Object]] = {"listener": [], "gateway": []}
+    for policy in policies:
+        if policy["metadata"]["name"] == but:
+            continue
+        spec = policy.get("spec") or {}
+        for target in [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]:
+            if target.get("kind") == "Gateway" and target.get("name") == reference.name:
+                if target.get("sectionName") == reference.https_listener:
+                    found["listener"].append(policy)
+                elif not target.get("sectionName"):
+                    found["gateway"].append(policy)
+    candidates = found["listener"] or found["gateway"]
+    return min(candidates, key=lambda policy: str(policy["metadata"].get("creationTimestamp")), default=None)
+
+
+def carries_our_headers(policy: Object, reference: GatewayRef) -> bool:
+    """Whether a policy sets and strips at least what ours does, and undoes none of it."""
+    ours = header_policy(reference, {})["spec"]["headers"]["earlyRequestHeaders"]
+    early = ((policy.get("spec") or {}).get("headers") or {}).get("earlyRequestHeaders") or {}
+    names = {str(name).lower() for name in early.get("remove") or []}
+    added = [item for key in ("add", "addIfAbsent") for item in early.get(key) or [] if str(item.get("name")).lower().startswith("x-auth-request-")]
+    return (
+        all(item in (early.get("set") or []) for item in ours["set"])
+        and {str(name).lower() for name in ours["remove"]} <= names
+        and all(item in (early.get("removeOnMatch") or []) for item in ours["removeOnMatch"])
+        and not added
+    )
 
 
 def _listener(gateway: Object, name: str) -> Object | None:

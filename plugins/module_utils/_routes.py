@@ -19,7 +19,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._apply impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, is_app_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient, wait_refused, wait_status
@@ -86,7 +86,7 @@ class Routes:
         return live
 
     def _is_app_route(self, key: Key) -> bool:
-        return key[0] == "HTTPRoute" and any(key[2] == self.team.route_name(app) for app in self.team.apps)
+        return is_app_route(self.team, self.desired[key])
 
     # --- check mode --------------------------------------------------------------------------------------------------
     def _predict(self, changes: t.Mapping[Key, Change | None], stale: list[Object]) -> None:
