@@ -4,17 +4,17 @@
 
 """The control API for tests, plain HTTP on loopback. Strict: an unknown key, parameter or name is a 400 that says so.
 
-    GET    /healthz
-    GET    /journal                 DELETE /journal
-    GET    /users/<name>            PUT /users/<name>  {"enabled": bool}
-    PUT    /users/<name>/groups     ["group", …]
-    PUT    /groups/<name>           {"id": GUID}       makes a group, for overage tests
-    GET    /apps/<name>             PUT /apps/<name>   {"redirect_uris", "group_membership_claims", "enabled",
-                                                        "assignment_required", "assigned_groups",
-                                                        "federated_credentials"}
-    POST   /apps/<name>/secret      {"state": "expired"|"valid"}, or {} for a new one (its value goes to the file only)
-    GET    /faults                  PUT /faults  [{"match", "action", "times"}]      DELETE /faults
-    POST   /keys/rotate
+GET    /healthz
+GET    /journal                 DELETE /journal
+GET    /users/<name>            PUT /users/<name>  {"enabled": bool}
+PUT    /users/<name>/groups     ["group", …]
+PUT    /groups/<name>           {"id": GUID}       makes a group, for overage tests
+GET    /apps/<name>             PUT /apps/<name>   {"redirect_uris", "group_membership_claims", "enabled",
+                                                    "assignment_required", "assigned_groups",
+                                                    "federated_credentials"}
+POST   /apps/<name>/secret      {"state": "expired"|"valid"}, or {} for a new one (its value goes to the file only)
+GET    /faults                  PUT /faults  [{"match", "action", "times"}]      DELETE /faults
+POST   /keys/rotate
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ def _federated(value: object) -> list[FederatedCredential]:
 class Control:
     """The control API over one directory, journal, fault board and key ring."""
 
-    def __init__(
-        self, directory: Directory, journal: Journal, faults: FaultBoard, keys: KeyRing, secrets_dir: SecretsDir
-    ) -> None:
+    def __init__(self, directory: Directory, journal: Journal, faults: FaultBoard, keys: KeyRing, secrets_dir: SecretsDir) -> None:
         self._directory = directory
         self._journal = journal
         self._faults = faults
@@ -202,9 +200,7 @@ class Control:
 
     def _app_document(self, app: Application) -> dict[str, object]:
         principal = self._directory.principal(app)
-        assigned = sorted(
-            group.name for group in self._directory.groups.values() if group.id in principal.assigned_principals
-        )
+        assigned = sorted(group.name for group in self._directory.groups.values() if group.id in principal.assigned_principals)
         return {
             "name": app.name,
             "client_id": app.client_id,

@@ -50,17 +50,14 @@ KINDS: Final[dict[int, Kind]] = {
         400,
         "The code_verifier does not match the code_challenge supplied in the authorization request for PKCE.",
     ),
-    501481: Kind(
-        "invalid_grant", 400, "The Code_Verifier does not match the code_challenge supplied in the authorization request."
-    ),
+    501481: Kind("invalid_grant", 400, "The Code_Verifier does not match the code_challenge supplied in the authorization request."),
     50149: Kind("invalid_request", 400, "Invalid Code_Challenge_method parameter."),
     501491: Kind("invalid_request", 400, "Invalid size of Code_Challenge parameter."),
     50166: Kind("invalid_request", 400, "Request to External OIDC endpoint failed."),
     50173: Kind(
         "invalid_grant",
         400,
-        "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed"
-        " or reset their password.",
+        "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password.",
     ),
     50194: Kind(
         "invalid_request",
@@ -71,15 +68,13 @@ KINDS: Final[dict[int, Kind]] = {
     500112: Kind(
         "invalid_client",
         400,
-        "The reply address '{redirect_uri}' does not match the reply address '{expected}' provided when requesting"
-        " Authorization code.",
+        "The reply address '{redirect_uri}' does not match the reply address '{expected}' provided when requesting Authorization code.",
     ),
     500341: Kind("invalid_grant", 400, "The user account has been deleted from the {tenant} directory."),
     54005: Kind(
         "invalid_grant",
         400,
-        "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh"
-        " token.",
+        "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.",
     ),
     65001: Kind(
         "invalid_grant",
@@ -90,34 +85,29 @@ KINDS: Final[dict[int, Kind]] = {
     650053: Kind(
         "invalid_client",
         400,
-        "The application '{app}' asked for scope '{scope}' that doesn't exist on the resource '{resource}'. Contact the app"
-        " vendor.",
+        "The application '{app}' asked for scope '{scope}' that doesn't exist on the resource '{resource}'. Contact the app vendor.",
     ),
     70000: Kind("invalid_grant", 400, "The provided value for the '{name}' parameter is not valid."),
     70003: Kind("unsupported_grant_type", 400, "The app requested an unsupported grant type '{grant_type}'."),
-    70005: Kind(
-        "unsupported_response_type", 400, "The provided value '{value}' for the 'response_type' parameter is not supported."
-    ),
-    70007: Kind(
-        "invalid_request", 400, "'{value}' is not a supported value of 'response_mode' when requesting a code."
-    ),
+    70005: Kind("unsupported_response_type", 400, "The provided value '{value}' for the 'response_type' parameter is not supported."),
+    70007: Kind("invalid_request", 400, "'{value}' is not a supported value of 'response_mode' when requesting a code."),
     70008: Kind(
         "invalid_grant",
         400,
-        "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive"
-        " authorization request for this user and resource.",
+        "The provided authorization code or refresh token has expired due to inactivity. Send"
+        " a new interactive authorization request for this user and resource.",
     ),
     70011: Kind(
         "invalid_scope",
         400,
-        "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is"
-        " not valid. The scope {scope} is not valid.",
+        "The provided request must include a 'scope' input parameter. The"
+        " provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid.",
     ),
     70021: Kind(
         "invalid_client",
         401,
-        "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. Assertion"
-        " Subject: '{subject}'. Assertion Audience: '{audience}'.",
+        "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'."
+        " Assertion Subject: '{subject}'. Assertion Audience: '{audience}'.",
     ),
     700016: Kind(
         "unauthorized_client",
@@ -182,9 +172,7 @@ KINDS: Final[dict[int, Kind]] = {
         "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain.",
     ),
     900144: Kind("invalid_request", 400, "The request body must contain the following parameter: '{name}'."),
-    900561: Kind(
-        "invalid_request", 405, "The endpoint only accepts {allowed} requests. Received a {method} request."
-    ),
+    900561: Kind("invalid_request", 405, "The endpoint only accepts {allowed} requests. Received a {method} request."),
     900971: Kind("invalid_request", 400, "No reply address provided."),
     901002: Kind("invalid_request", 400, "The 'resource' request parameter is not supported."),
     1002012: Kind(
@@ -193,14 +181,11 @@ KINDS: Final[dict[int, Kind]] = {
         "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default"
         " suffixed to the resource identifier (application ID URI).",
     ),
-    9000411: Kind(
-        "invalid_request", 400, "The request is not properly formatted. The parameter '{name}' is duplicated."
-    ),
+    9000411: Kind("invalid_request", 400, "The request is not properly formatted. The parameter '{name}' is duplicated."),
     9002326: Kind(
         "invalid_request",
         400,
-        "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin:"
-        " '{origin}'.",
+        "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '{origin}'.",
     ),
     9002313: Kind("invalid_request", 400, "Invalid request. Request is malformed or invalid."),
     9002325: Kind(
@@ -243,10 +228,7 @@ class StsError(Exception):
 
     def description(self, trace: Trace) -> str:
         """Return `error_description`: the text and the ids a support case asks for."""
-        return (
-            f"AADSTS{self.code}: {self.text} Trace ID: {trace.trace_id} Correlation ID: {trace.correlation_id}"
-            f" Timestamp: {trace.timestamp}"
-        )
+        return f"AADSTS{self.code}: {self.text} Trace ID: {trace.trace_id} Correlation ID: {trace.correlation_id} Timestamp: {trace.timestamp}"
 
     def document(self, trace: Trace) -> dict[str, object]:
         """Return the JSON body of the token endpoint."""

@@ -25,11 +25,7 @@ class Match:
     path_prefix: str | None = None
 
     def hits(self, host: str, method: str, path: str) -> bool:
-        return (
-            self.host in (None, host)
-            and self.method in (None, method)
-            and (self.path_prefix is None or path.startswith(self.path_prefix))
-        )
+        return self.host in (None, host) and self.method in (None, method) and (self.path_prefix is None or path.startswith(self.path_prefix))
 
 
 @dataclass(frozen=True)

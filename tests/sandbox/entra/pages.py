@@ -64,8 +64,7 @@ def sign_in(app_name: str, tenant_name: str, choices: Iterable[Choice], problem:
     warning = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
     return _page(
         "Sign in",
-        f"<h1>Pick an account</h1><p>to sign in to {html.escape(app_name)} ({html.escape(tenant_name)})</p>"
-        f"{warning}<ul>{rows}</ul>",
+        f"<h1>Pick an account</h1><p>to sign in to {html.escape(app_name)} ({html.escape(tenant_name)})</p>{warning}<ul>{rows}</ul>",
     )
 
 
@@ -85,9 +84,7 @@ def signed_out() -> str:
 
 def form_post(action: str, values: Mapping[str, str], script_nonce: str) -> str:
     """Return the form that carries a response to the application by POST (response_mode=form_post)."""
-    fields = "".join(
-        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">' for name, value in values.items()
-    )
+    fields = "".join(f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">' for name, value in values.items())
     return _page(
         "Working",
         f'<form method="post" action="{html.escape(action)}">{fields}<noscript><button>Continue</button></noscript></form>',

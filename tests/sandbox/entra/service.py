@@ -97,16 +97,14 @@ class DiscoveredKeys(IssuerKeys):
         async with client.get(url) as response:
             document = await response.json(content_type=None)
         if not isinstance(document, dict):
-            raise ValueError(f"{url} is not a JSON object")  # noqa: TRY004 (IssuerKeys raises ValueError)
+            raise ValueError(f"{url} is not a JSON object")
         return document
 
 
 class Service:
     """One running double. `start` returns when both listeners accept connections."""
 
-    def __init__(
-        self, settings: Settings, clock: Callable[[], float] = time.time, issuer_keys: IssuerKeys | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time, issuer_keys: IssuerKeys | None = None) -> None:
         self._settings = settings
         self._clock = clock
         self.directory = load_cast(settings.cast, clock)

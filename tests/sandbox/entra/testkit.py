@@ -115,11 +115,7 @@ def make_authority(folder: Path, *names: str) -> Authority:
     files = Authority(folder / "ca.pem", folder / "tls.pem", folder / "tls.key")
     files.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     files.cert.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
-    files.key.write_bytes(
-        leaf_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    files.key.write_bytes(leaf_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return files
 
 
@@ -213,9 +209,7 @@ def running_double(folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | No
     """Run a double until the block ends."""
     authority, clock = make_authority(folder), Clock()
     free = Address("127.0.0.1:0")
-    settings = Settings(
-        free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca
-    )
+    settings = Settings(free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca)
     service = Service(settings, clock, issuer_keys)
     thread = _Thread(service)
     try:
@@ -274,13 +268,9 @@ class Browser:
         content_type = {"Content-Type": "application/x-www-form-urlencoded"}
         return self.send("POST", url, urllib.parse.urlencode(form), {**content_type, **(headers or {})})
 
-    def send(
-        self, method: str, url: str, body: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    def send(self, method: str, url: str, body: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         target = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPSConnection(
-            self._proxy.hostname or "", self._proxy.port, context=self._context, timeout=15
-        )
+        connection = http.client.HTTPSConnection(self._proxy.hostname or "", self._proxy.port, context=self._context, timeout=15)
         connection.set_tunnel(target.hostname or "", target.port or 443)
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:

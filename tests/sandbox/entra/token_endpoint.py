@@ -42,9 +42,7 @@ def challenge_of(verifier: str) -> str:
 class TokenEndpoint:
     """Answers `POST /<tenant>/oauth2/v2.0/token`."""
 
-    def __init__(
-        self, directory: Directory, grants: GrantStore, issuer: TokenIssuer, authenticator: ClientAuthenticator
-    ) -> None:
+    def __init__(self, directory: Directory, grants: GrantStore, issuer: TokenIssuer, authenticator: ClientAuthenticator) -> None:
         self._directory = directory
         self._grants = grants
         self._issuer = issuer
@@ -167,9 +165,7 @@ class TokenEndpoint:
             raise
         return granted | (asked - {"offline_access"})
 
-    def _user_tokens(
-        self, app: Application, user: User, grant: Grant, scopes: frozenset[str], nonce: str | None, form: dict[str, str]
-    ) -> dict[str, object]:
+    def _user_tokens(self, app: Application, user: User, grant: Grant, scopes: frozenset[str], nonce: str | None, form: dict[str, str]) -> dict[str, object]:
         resource_scopes = sorted(scopes - {"offline_access"})
         answer: dict[str, object] = {
             "token_type": "Bearer",

@@ -17,7 +17,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -27,7 +27,7 @@ import pytest
 import requests
 from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, RSAKey
 
 from tests.sandbox.entra.testkit import Double, control, running_double
 from tests.sandbox.entra.walk import BASE, CALLBACK, TEAM_A, TENANT
@@ -66,9 +66,7 @@ def callback_of(web: requests.Session, url: str, user: str) -> str:
 
 
 def confidential_client(double: Double, web: requests.Session, secret: str) -> msal.ConfidentialClientApplication:
-    return msal.ConfidentialClientApplication(
-        TEAM_A, client_credential=secret, authority=f"https://login.microsoftonline.com/{TENANT}", http_client=web
-    )
+    return msal.ConfidentialClientApplication(TEAM_A, client_credential=secret, authority=f"https://login.microsoftonline.com/{TENANT}", http_client=web)
 
 
 def test_msal_signs_in_refreshes_and_reads_the_claims(double: Double, web: requests.Session) -> None:
@@ -113,9 +111,7 @@ def test_authlib_code_flow_with_pkce(double: Double, web: requests.Session, meth
         code_challenge_method="S256",
     ) as client:
         trust(client, double)
-        url, state = client.create_authorization_url(
-            document["authorization_endpoint"], code_verifier=verifier, nonce=nonce
-        )
+        url, state = client.create_authorization_url(document["authorization_endpoint"], code_verifier=verifier, nonce=nonce)
         token = client.fetch_token(
             document["token_endpoint"],
             authorization_response=callback_of(web, url, "carol"),
@@ -168,7 +164,7 @@ class Gate:
 
 
 @contextlib.contextmanager
-def oauth2_proxy(double: Double, secret: str, *more: str) -> Iterator[Gate]:
+def oauth2_proxy(double: Double, secret: str, *more: str, environment: Mapping[str, str] | None = None) -> Iterator[Gate]:
     """Run the binary with the flags of production and two variables more: where the proxy is, and what CA to trust."""
     gate = Gate(free_port())
     command = [
@@ -195,14 +191,15 @@ def oauth2_proxy(double: Double, secret: str, *more: str) -> Iterator[Gate]:
         f"--whitelist-domain={gate.host}",
         *more,
     ]
-    environment = {
+    variables = {
+        **(environment or {}),
+        **({"OAUTH2_PROXY_CLIENT_SECRET": secret} if secret else {}),
         "HTTPS_PROXY": double.proxy,
         "SSL_CERT_FILE": str(double.authority.ca),
-        "OAUTH2_PROXY_CLIENT_SECRET": secret,
         "OAUTH2_PROXY_COOKIE_SECRET": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
     log = double.log.with_name("oauth2-proxy.log")
-    with log.open("wb") as stream, subprocess.Popen(command, env=environment, stdout=stream, stderr=stream) as process:
+    with log.open("wb") as stream, subprocess.Popen(command, env=variables, stdout=stream, stderr=stream) as process:
         try:
             wait_until(lambda: answers(gate, process, log))
             yield gate
@@ -280,6 +277,34 @@ def test_oauth2_proxy_sees_a_removed_member_at_the_next_refresh(double: Double, 
         control(double, "PUT", "/users/alice/groups", ["team-b-developers"])
         wait_until(lambda: gate.ask("/", cookies).status_code == 403, 5)
     assert "refresh_token" in [entry["grant_type"] for entry in control(double, "GET", "/journal")[1]]
+
+
+@dataclass
+class ClusterKeys:
+    """The signing keys of a cluster's service account tokens."""
+
+    key: RSAKey
+
+    async def fetch(self, issuer: str) -> KeySet:
+        return KeySet([self.key])
+
+
+@proxy_binary
+def test_oauth2_proxy_with_a_federated_credential_and_no_secret(tmp_path: Path) -> None:
+    key, issuer, subject = RSAKey.generate_key(2048), "https://oidc.example/cluster/", "system:serviceaccount:a:proxy"
+    now = int(time.time())
+    claims = {"iss": issuer, "sub": subject, "aud": ["api://AzureADTokenExchange"], "nbf": now, "exp": now + 600}
+    token_file = tmp_path / "token"
+    token_file.write_text(jwt.encode({"alg": "RS256"}, claims, key), "utf-8")
+    with running_double(tmp_path, issuer_keys=ClusterKeys(key)) as double, requests.Session() as web:
+        trust(web, double)
+        trusted = [{"name": "proxy", "issuer": issuer, "subject": subject}]
+        control(double, "PUT", "/apps/team-a", {"federated_credentials": trusted})
+        environment = {"AZURE_FEDERATED_TOKEN_FILE": str(token_file)}
+        with oauth2_proxy(double, "", "--entra-id-federated-token-auth=true", environment=environment) as gate:
+            cookies, callback = log_in(gate, web, "alice")
+            assert callback.status_code == 302, callback.text
+            assert gate.ask("/", cookies).status_code == 200
 
 
 @proxy_binary

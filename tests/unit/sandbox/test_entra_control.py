@@ -146,9 +146,7 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "wanted"), BAD_CALLS)
-def test_control_is_strict_and_changes_nothing_then(
-    double: Double, method: str, path: str, body: object, wanted: int
-) -> None:
+def test_control_is_strict_and_changes_nothing_then(double: Double, method: str, path: str, body: object, wanted: int) -> None:
     def state() -> list[Any]:
         return [control(double, "GET", p)[1] for p in ("/users/alice", "/apps/team-a", "/faults")] + [double.secret("team-a")]
 
@@ -159,9 +157,7 @@ def test_control_is_strict_and_changes_nothing_then(
     assert state() == before
 
 
-@pytest.mark.parametrize(
-    "body", [pytest.param("{", id="broken"), pytest.param('{"enabled": true, "enabled": false}', id="key-twice")]
-)
+@pytest.mark.parametrize("body", [pytest.param("{", id="broken"), pytest.param('{"enabled": true, "enabled": false}', id="key-twice")])
 def test_control_refuses_bodies_that_are_not_clean_json(double: Double, body: str) -> None:
     target = urlsplit(double.admin)
     connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=15)

@@ -37,6 +37,7 @@ from tests.sandbox.entra.walk import (
 
 A_DEVELOPERS, A_ONCALL, B_DEVELOPERS, ADMINS = (f"5f0c0c7e-0000-4000-8000-0000000000{end}" for end in ("a1", "a2", "b1", "ad"))
 
+
 @pytest.fixture(scope="module", name="shared")
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     with running_double(tmp_path_factory.mktemp("entra")) as double:
@@ -130,9 +131,7 @@ def test_userinfo_tells_what_the_id_token_tells(shared: Double) -> None:
     tokens = sign_in(shared)
     answer, found = userinfo(shared, tokens["access_token"]), claims(shared, tokens["id_token"])
     assert answer.status == 200
-    assert {name: answer.json()[name] for name in ("sub", "name", "email")} == {
-        name: found[name] for name in ("sub", "name", "email")
-    }
+    assert {name: answer.json()[name] for name in ("sub", "name", "email")} == {name: found[name] for name in ("sub", "name", "email")}
     assert set(userinfo(shared, sign_in(shared, scope="openid")["access_token"]).json()) == {"sub"}
 
 
@@ -226,9 +225,7 @@ def test_profile_and_email_claims_follow_their_scopes(shared: Double) -> None:
     assert not {"oid", "name", "preferred_username", "email"} & set(found)
 
 
-@pytest.mark.parametrize(
-    ("mode", "mark"), [pytest.param("query", "?code=", id="query"), pytest.param("fragment", "#code=", id="fragment")]
-)
+@pytest.mark.parametrize(("mode", "mark"), [pytest.param("query", "?code=", id="query"), pytest.param("fragment", "#code=", id="fragment")])
 def test_response_modes_of_a_redirect(shared: Double, mode: str, mark: str) -> None:
     assert authorize(Browser(shared), response_mode=mode).location.startswith(CALLBACK + mark)
 
@@ -389,9 +386,7 @@ def test_posting_to_authorize_is_refused(shared: Double) -> None:
         pytest.param({"code_challenge": CHALLENGE + "="}, 501491, "invalid_request", id="challenge-padded"),
     ],
 )
-def test_requests_the_application_must_mend(
-    shared: Double, changes: dict[str, str | None], code: int, error: str
-) -> None:
+def test_requests_the_application_must_mend(shared: Double, changes: dict[str, str | None], code: int, error: str) -> None:
     answer = authorize(Browser(shared), **changes)
     assert answer.status == 302
     assert answer.location.startswith(f"{CALLBACK}?error=")
@@ -412,15 +407,11 @@ def test_requests_the_application_must_mend(
         pytest.param({"client_id": None}, 900144, "invalid_request", 400, id="no-client"),
         pytest.param({"code": None}, 900144, "invalid_request", 400, id="no-code"),
         pytest.param({"redirect_uri": None}, 900144, "invalid_request", 400, id="no-redirect-uri"),
-        pytest.param(
-            {"client_id": "cccccccc-0000-4000-8000-00000000000c"}, 700016, "unauthorized_client", 400, id="unknown-client"
-        ),
+        pytest.param({"client_id": "cccccccc-0000-4000-8000-00000000000c"}, 700016, "unauthorized_client", 400, id="unknown-client"),
         pytest.param({"client_secret": None}, 7000218, "invalid_client", 401, id="no-secret"),
         pytest.param({"client_secret": "wrong"}, 7000215, "invalid_client", 401, id="wrong-secret"),
         pytest.param({"client_assertion": "a.b.c"}, 9002313, "invalid_request", 400, id="secret-and-assertion"),
-        pytest.param(
-            {"client_secret": None, "client_assertion": "x"}, 900144, "invalid_request", 400, id="assertion-untyped"
-        ),
+        pytest.param({"client_secret": None, "client_assertion": "x"}, 900144, "invalid_request", 400, id="assertion-untyped"),
         pytest.param(
             {"client_secret": None, "client_assertion": "x", "client_assertion_type": "saml"},
             90023,
@@ -438,9 +429,7 @@ def test_requests_the_application_must_mend(
         pytest.param({"resource": "x"}, 901002, "invalid_request", 400, id="resource"),
     ],
 )
-def test_token_endpoint_refuses(
-    shared: Double, changes: dict[str, str | None], code: int, error: str, status: int
-) -> None:
+def test_token_endpoint_refuses(shared: Double, changes: dict[str, str | None], code: int, error: str, status: int) -> None:
     browser = Browser(shared)
     form = redemption(shared, authorize(browser).answered["code"], **changes)
     assert_refused(browser.post(TOKEN, form), code, error, status)
@@ -454,9 +443,7 @@ def test_secret_of_another_application_is_wrong(shared: Double) -> None:
 
 def test_code_of_another_application_is_refused(shared: Double) -> None:
     browser = Browser(shared)
-    form = redemption(
-        shared, authorize(browser).answered["code"], client_id=TEAM_B, client_secret=shared.secret("team-b")
-    )
+    form = redemption(shared, authorize(browser).answered["code"], client_id=TEAM_B, client_secret=shared.secret("team-b"))
     assert_refused(browser.post(TOKEN, form), 70000, "invalid_grant", 400)
 
 
@@ -558,16 +545,12 @@ def test_refresh_rotates_shows_groups_of_now_and_has_no_nonce(double: Double) ->
         pytest.param({"scope": "openid groups"}, 70011, "invalid_scope", 400, id="unknown-scope"),
     ],
 )
-def test_refresh_refuses(
-    shared: Double, changes: dict[str, str | None], code: int, error: str, status: int
-) -> None:
+def test_refresh_refuses(shared: Double, changes: dict[str, str | None], code: int, error: str, status: int) -> None:
     assert_refused(refresh(shared, sign_in(shared)["refresh_token"], **changes), code, error, status)
 
 
 def test_refresh_token_of_another_application_is_refused(shared: Double) -> None:
-    answer = refresh(
-        shared, sign_in(shared)["refresh_token"], client_id=TEAM_B, client_secret=shared.secret("team-b")
-    )
+    answer = refresh(shared, sign_in(shared)["refresh_token"], client_id=TEAM_B, client_secret=shared.secret("team-b"))
     assert_refused(answer, 70000, "invalid_grant", 400)
 
 
