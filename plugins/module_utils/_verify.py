@@ -198,6 +198,19 @@ def judge_route(team: Team, live: Live, name: str) -> Check:
     return Check(identity, title, not problems, "; ".join(problems), remedy)
 
 
+def judge_backends(team: Team, live: Live, app: App) -> list[Check]:
+    """Whether the app itself is there; only a warning, because no door depends on it."""
+    route = live.route(team.namespace, team.route_name(app)) or {}
+    for parent in (route.get("status") or {}).get("parents") or []:
+        condition = _conditions(parent.get("conditions")).get("BackendsAvailable")
+        if condition and condition.get("status") == "False":
+            where = f"{app.service.namespace}/{app.service.name}"
+            title = f"app {app.name} has ready pods behind Service {where}"
+            remedy = f"See: kubectl -n {app.service.namespace} get endpointslices,pods"
+            return [Check(f"backends:{app.name}", title, False, str(condition.get("reason")), remedy, "warning")]
+    return []
+
+
 def judge_policy(team: Team, live: Live, app: App) -> list[Check]:
     """The app's SecurityPolicy is in force on the app's route, closed on errors, and nothing stands in its way."""
     name = team.policy_name(app)
@@ -251,7 +264,9 @@ def judge_claims(team: Team, live: Live, hosts: collections.abc.Iterable[str]) -
         if meta.get("namespace") == team.namespace and meta.get("name") in _own_routes(team):
             continue
         names = sorted(wanted & {str(name) for name in spec.get("hostnames") or []})
-        on_https = any(_is_gateway(parent, team, route) and parent.get("sectionName") in (None, team.gateway.https_listener) for parent in spec.get("parentRefs") or [])
+        on_https = any(
+            _is_gateway(parent, team, route) and parent.get("sectionName") in (None, team.gateway.https_listener) for parent in spec.get("parentRefs") or []
+        )
         if names and on_https:
             claims.append(f"{meta.get('namespace')}/{meta.get('name')} claims {', '.join(names)}")
     remedy = ""
@@ -444,7 +459,9 @@ def judge_log(text: str) -> list[Check]:
 def judge_unread(live: Live) -> list[Check]:
     """What this identity may not read stays unjudged, and that is said."""
     title = "everything that is to be judged can be read"
-    return [Check(f"unread:{number}", title, False, what, "Grant it to the identity of gateway_auth_cluster.", "warning") for number, what in enumerate(live.unread)]
+    return [
+        Check(f"unread:{number}", title, False, what, "Grant it to the identity of gateway_auth_cluster.", "warning") for number, what in enumerate(live.unread)
+    ]
 
 
 def judge_dns(host: str, addresses: list[str], expected: list[str]) -> Check:
@@ -499,6 +516,7 @@ def judge_objects(team: Team, live: Live) -> list[Check]:
     for app in team.apps:
         checks.append(judge_route(team, live, team.route_name(app)))
         checks.append(judge_route(team, live, team.passthrough_name(app)))
+        checks += judge_backends(team, live, app)
         checks += judge_policy(team, live, app)
     checks.append(judge_route(team, live, team.release))
     checks.append(judge_claims(team, live, [*(app.hostname for app in team.apps), team.proxy_host]))
@@ -508,16 +526,17 @@ def judge_objects(team: Team, live: Live) -> list[Check]:
 def verify_host(team: Team, host: str, asking: _Asking, entra: ProbeClient | None, app: App | None) -> list[Check]:
     """The checks of one host from outside; ``app`` is None for the proxy's own host."""
     key = app.name if app is not None else "proxy"
-    plain = asking.ask(host, DEEP_LINK, headers=BROWSER)
+    # The proxy's own host leads to no app, and oauth2-proxy answers 400 itself to a raw `;` in a query.
+    path = DEEP_LINK if app is not None else "/"
+    plain = asking.ask(host, path, headers=BROWSER)
     checks = [judge_certificate(host, plain, f"certificate:{key}")]
     if isinstance(plain, HopError):
         # One line says it: nothing else on this host can be judged.
         return checks
     if app is None:
-        answer = asking.ask(host, "/", headers=BROWSER)
-        checks.append(judge_redirect(team, host, "/", answer, "the proxy's own host leads to the sign-in", f"redirect:{key}"))
+        checks.append(judge_redirect(team, host, path, plain, "the proxy's own host leads to the sign-in", f"redirect:{key}"))
     else:
-        checks.append(judge_redirect(team, host, DEEP_LINK, plain, "a browser without a session is sent to sign in", f"redirect:{key}"))
+        checks.append(judge_redirect(team, host, path, plain, "a browser without a session is sent to sign in", f"redirect:{key}"))
         checks.append(judge_xhr(host, asking.ask(host, DEEP_LINK, headers=XHR), f"xhr:{key}"))
         forged = asking.ask(host, DEEP_LINK, headers={**BROWSER, **FORGED_HEADERS})
         checks.append(judge_redirect(team, host, DEEP_LINK, forged, "forged headers open nothing", f"forged:{key}"))
@@ -591,7 +610,7 @@ class _Asking:
 def _sentinel(host: str, asking: _Asking, identity: str) -> Check:
     title = f"{host}: {PROBE_PATH} is refused"
     try:
-        wait_refused(asking.client, host, PROBE_PATH, consecutive=PROBES_IN_A_ROW, timeout=asking.left())
+        wait_refused(asking.client, host, PROBE_PATH, consecutive=PROBES_IN_A_ROW, timeout=max(1.0, asking.left()))
     except NotReadyError as exc:
         return Check(identity, title, False, exc.message.rstrip("."), exc.remedy)
     return Check(identity, title, True, f"{PROBES_IN_A_ROW} times, each on a new connection")
@@ -621,7 +640,9 @@ def report(teams: collections.abc.Mapping[str, collections.abc.Iterable[Check]],
     return {
         "verified_at": moment.isoformat(timespec="seconds"),
         "ok": not any(check.failed for checks in listed.values() for check in checks),
-        "teams": {name: {"ok": not any(check.failed for check in checks), "checks": [check.to_dict() for check in checks]} for name, checks in sorted(listed.items())},
+        "teams": {
+            name: {"ok": not any(check.failed for check in checks), "checks": [check.to_dict() for check in checks]} for name, checks in sorted(listed.items())
+        },
     }
 
 
@@ -791,7 +812,9 @@ def _untrue(conditions: t.Any, types: collections.abc.Iterable[str], generation:
 def _true(conditions: t.Any, types: collections.abc.Iterable[str]) -> list[str]:
     """Conditions that are True and must not be."""
     by_type = _conditions(conditions)
-    return [f"{name}: {by_type[name].get('reason')} {_clean(by_type[name])}".rstrip() for name in types if name in by_type and by_type[name].get("status") == "True"]
+    return [
+        f"{name}: {by_type[name].get('reason')} {_clean(by_type[name])}".rstrip() for name in types if name in by_type and by_type[name].get("status") == "True"
+    ]
 
 
 def _clean(condition: Object) -> str:

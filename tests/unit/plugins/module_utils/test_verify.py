@@ -415,6 +415,15 @@ def test_unsound_objects_are_named(change: t.Callable[[_verify.Live], None], wor
     assert failed[0].remedy
 
 
+def test_an_app_without_pods_only_warns() -> None:
+    live = _live()
+    conditions = _conditions(Accepted="True", ResolvedRefs="True", BackendsAvailable="False")
+    live.routes[0]["status"]["parents"][0]["conditions"] = conditions
+    checks = [check for check in _verify.judge_objects(TEAM, live) if not check.ok]
+    assert [(check.id, check.severity) for check in checks] == [("backends:prometheus", "warning")]
+    assert "monitoring-team-a/prometheus-service-team-a" in checks[0].line()
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -434,7 +443,7 @@ class World:
             return Answer(301, [("Location", f"https://{host}{path}")])
         if "json" in (headers or {}).get("Accept", ""):
             return REFUSED
-        back = "/" if path == "/oauth2/start" else f"https://{host}{path}"
+        back = "/" if path in ("/", "/oauth2/start") else f"https://{host}{path}"
         return to_sign_in(host=host, back=back)
 
     def via(self) -> str:
