@@ -293,7 +293,9 @@ def _store_deployment(team: Team) -> Object:
     volumes: list[Object] = [
         {"name": "secret", "secret": {"secretName": team.store_secret, "defaultMode": 0o440, "items": [{"key": "redis-password", "path": "redis-password"}]}},
         {"name": "configuration", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-        {"name": "data", "persistentVolumeClaim": {"claimName": team.store_name}} if team.session_store.persistence else {"name": "data", "emptyDir": {"sizeLimit": "64Mi"}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": team.store_name}}
+        if team.session_store.persistence
+        else {"name": "data", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
     probe: Object = {"tcpSocket": {"port": "redis"}, "timeoutSeconds": 2}
     options = " ".join(f"'{option}'" for option in _store_options(team))
