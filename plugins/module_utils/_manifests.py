@@ -157,13 +157,13 @@ def app_route(team: Team, app: App) -> Object:
 def public_route(team: Team, app: App) -> Object:
     """The app's public paths: an exemption that stands by itself, under a name that says so.
 
-    A route of its own with exact matches and no policy: without it, or with a match of it missing, the path falls back to the
+    A route of its own with just these matches and no policy: without it, or with a match of it missing, the path falls back to the
     app's route and is closed. The other shape (a rule of the app's route, with an empty SecurityPolicy on that rule) would
     leave `Overridden` on the app's policy for ever, which is otherwise the sign that somebody took the protection away.
     """
     rule: Object = {
         "name": PUBLIC_RULE,
-        "matches": [_public_match(path) for path in app.public_paths],
+        "matches": [_prefix(path) for path in app.public_paths],
         # Nobody was asked who this is. The gateway's header policy strips these too, by pattern.
         "filters": [_remove_headers(REDIRECT_HEADER, *IDENTITY_HEADERS, "X-Auth-Request-Access-Token")],
         "backendRefs": [_app_backend(team, app)],
@@ -304,14 +304,8 @@ def _app_backend(team: Team, app: App) -> Object:
 
 
 def _prefix(path: str) -> Object:
+    """By whole path elements: `/oauth2` takes in `/oauth2/start`, and not `/oauth2x`."""
     return {"path": {"type": "PathPrefix", "value": path}}
-
-
-def _public_match(path: str) -> Object:
-    """`/health` is that path alone; `/static/` is all beneath it. What isn't said to be public stays closed."""
-    if path.endswith("/"):
-        return _prefix(path.rstrip("/") or "/")
-    return {"path": {"type": "Exact", "value": path}}
 
 
 def _remove_headers(*names: str) -> Object:

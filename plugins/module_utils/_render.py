@@ -251,9 +251,9 @@ nothing; delete it after its route.
 ```sh
 helm upgrade --install {team.release} {team.chart.ref}{version} --namespace {team.namespace} --values values.yaml --wait
 kubectl apply -f {POLICIES} -f {PASSTHROUGH}
-kubectl -n {team.namespace} delete job --ignore-not-found -l {OWNER_LABEL_PREFIX}managed=true,{OWNER_LABEL_PREFIX}team={team.name}
+kubectl -n {team.namespace} delete jobs -l {OWNER_LABEL_PREFIX}team={team.name}
 kubectl apply -f {PROBE}
-kubectl wait --for=condition=complete --timeout=600s -f {PROBE} && kubectl apply -f {ROUTES}
+kubectl -n {team.namespace} wait jobs -l {OWNER_LABEL_PREFIX}team={team.name} --for=condition=complete --timeout=600s && kubectl apply -f {ROUTES}
 ```
 
 To remove an app: its file in `{ROUTES}` first; when its host answers 404, the others.
