@@ -25,24 +25,22 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         _unused, options = self.validate_argument_spec({"phases": {"type": "list", "elements": "dict", "required": True}})
         alive = set(variables["ansible_play_hosts"])
-        summary = {host: _summarize(host, options["phases"], host in alive, self._task.check_mode) for host in variables["ansible_play_hosts_all"]}
-        result["summary"] = summary
-        result["msg"] = [f"{host}: {entry['text']}" for host, entry in summary.items()]
+        lines = {host: _summarize(host, options["phases"], host in alive, self._task.check_mode) for host in variables["ansible_play_hosts_all"]}
+        result["msg"] = [f"{host}: {text}" for host, text in lines.items()]
         result["changed"] = False
         result["_ansible_verbose_always"] = True
         return result
 
 
-def _summarize(host: str, phases: list[dict[str, t.Any]], alive: bool, check_mode: bool) -> dict[str, t.Any]:
+def _summarize(host: str, phases: list[dict[str, t.Any]], alive: bool, check_mode: bool) -> str:
     outcomes = [(phase.get("teams") or {}).get(host) or {} for phase in phases]
     changes = sum(len(outcome.get("changes") or []) for outcome in outcomes)
     findings = sum(len((outcome.get("data") or {}).get("findings") or []) for outcome in outcomes)
     if not alive:
         failure = next((str(outcome["msg"]) for outcome in outcomes if outcome.get("failed")), "see the failed task above")
-        text = f"FAILED after {changes} changes: {failure.splitlines()[0] if failure else ''}"
-        return {"state": "failed", "changes": changes, "text": text}
+        return f"FAILED after {changes} changes: {failure.splitlines()[0] if failure else ''}"
     would = "would be changed" if check_mode else "changed"
     text = f"{changes} objects {would}" if changes else "nothing to change"
     if findings:
         text += f", {findings} findings"
-    return {"state": "ok", "changes": changes, "text": f"ok, {text}"}
+    return f"ok, {text}"

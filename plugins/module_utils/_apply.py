@@ -50,10 +50,8 @@ class Journal:
     def plan(self, desired: Object, live: Object | None) -> Change | None:
         """``plan_object``, with the API server's word where managedFields can't tell."""
         change = plan_object(desired, live, self.adopt)
-        if change is not None and change.uncertain:
-            assert live is not None
-            if self.kube.apply(desired, dry_run=True).get("spec") == live.get("spec"):
-                return None
+        if change is not None and change.uncertain and self.kube.apply(desired, dry_run=True).get("spec") == (live or {}).get("spec"):
+            return None
         return change
 
     def carry_out(self, change: Change) -> Object | None:
@@ -70,8 +68,7 @@ class Journal:
 
     def _write(self, change: Change) -> Object | None:
         if change.desired is None:
-            assert change.live is not None
-            self.kube.delete(change.live)
+            self.kube.delete(change.obj)
             return None
         after = self.kube.apply(change.desired)
         if change.drop:
@@ -80,8 +77,7 @@ class Journal:
 
     def _predict(self, change: Change) -> Object | None:
         if change.desired is None:
-            assert change.live is not None
-            self.kube.delete(change.live, dry_run=True)
+            self.kube.delete(change.obj, dry_run=True)
             return None
         try:
             after = self.kube.apply(change.desired, dry_run=True)

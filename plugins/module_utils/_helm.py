@@ -39,6 +39,7 @@ MINIMUM_CHART = (10, 7, 0)
 MINIMUM_HELM = (3, 18, 0)
 HELM4_NEEDS_KUBERNETES_CORE = (6, 5, 0)
 _PROCESS_TIMEOUT_S = 60
+_CHART_REMEDY = "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART)."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +156,7 @@ def check_pair(helm: tuple[int, ...], kubernetes_core: str) -> None:
 
 def chart_metadata(chart: Chart) -> Object:
     """``Chart.yaml`` of the chart; proves that it can be had. HelmError names the reference and the option."""
+    metadata: Object
     if os.path.isdir(chart.ref):
         metadata = _from_folder(chart.ref)
     elif os.path.isfile(chart.ref):
@@ -165,13 +167,13 @@ def chart_metadata(chart: Chart) -> Object:
             raise HelmError("Helm is not on PATH.", "Install Helm 3.18 or newer (https://helm.sh/docs/intro/install/).")
         metadata = yaml.safe_load(_run([path, "show", "chart", chart.ref, "--version", chart.version])) or {}
     else:
-        raise HelmError(f"Chart {chart.ref!r} is neither a folder, a file, nor an oci:// or https:// reference.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).")
+        raise HelmError(f"Chart {chart.ref!r} is neither a folder, a file, nor an oci:// or https:// reference.", _CHART_REMEDY)
     if metadata.get("name") != CHART_NAME:
-        raise HelmError(f"Expected a chart named {CHART_NAME} at {chart.ref}, found {metadata.get('name')!r}.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).")
+        raise HelmError(f"Expected a chart named {CHART_NAME} at {chart.ref}, found {metadata.get('name')!r}.", _CHART_REMEDY)
     version = tuple(int(part) for part in re.findall(r"\d+", str(metadata.get("version")))[:3])
     if version < MINIMUM_CHART:
         raise HelmError(f"Chart {CHART_NAME} {metadata.get('version')} is below the floor {_dots(MINIMUM_CHART)}.", "Raise gateway_auth_chart.version.")
-    return t.cast("Object", metadata)
+    return metadata
 
 
 def chart_version(chart: Chart) -> str:
@@ -179,32 +181,35 @@ def chart_version(chart: Chart) -> str:
     return str(chart_metadata(chart).get("version")) if os.path.exists(chart.ref) else chart.version
 
 
-def _from_folder(folder: str) -> Object:
+def _from_folder(folder: str) -> t.Any:
     try:
         with open(os.path.join(folder, "Chart.yaml"), encoding="utf-8") as handle:
             return yaml.safe_load(handle) or {}
     except (OSError, yaml.YAMLError) as exc:
-        raise HelmError(f"Folder {folder} is no Helm chart: {exc}.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).") from exc
+        raise HelmError(f"Folder {folder} is no Helm chart: {exc}.", _CHART_REMEDY) from exc
 
 
-def _from_archive(path: str) -> Object:
+def _from_archive(path: str) -> t.Any:
     try:
         with tarfile.open(path) as archive:
             name = next(member for member in archive.getnames() if member.count("/") == 1 and member.endswith("/Chart.yaml"))
             handle = archive.extractfile(name)
-            assert handle is not None
-            return yaml.safe_load(handle.read()) or {}
+            return yaml.safe_load(handle.read() if handle else b"") or {}
     except (OSError, tarfile.TarError, StopIteration, yaml.YAMLError) as exc:
-        raise HelmError(f"File {path} is no packaged Helm chart: {exc or 'no Chart.yaml in it'}.", "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART).") from exc
+        raise HelmError(f"File {path} is no packaged Helm chart: {exc or 'no Chart.yaml in it'}.", _CHART_REMEDY) from exc
 
 
 def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PROCESS_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as exc:
-        raise HelmError(f"`{' '.join(command[:3])}` gave no answer within {_PROCESS_TIMEOUT_S} s.", "Is the registry of gateway_auth_chart.ref reachable?") from exc
+        raise HelmError(
+            f"`{' '.join(command[:3])}` gave no answer within {_PROCESS_TIMEOUT_S} s.", "Is the registry of gateway_auth_chart.ref reachable?"
+        ) from exc
     if done.returncode != 0:
-        raise HelmError(f"`helm {' '.join(command[1:])}` failed: {' '.join(done.stderr.split())[:400]}.", "Check gateway_auth_chart.ref and .version, and the network.")
+        raise HelmError(
+            f"`helm {' '.join(command[1:])}` failed: {' '.join(done.stderr.split())[:400]}.", "Check gateway_auth_chart.ref and .version, and the network."
+        )
     return done.stdout
 
 

@@ -20,18 +20,18 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 
 try:
     import urllib3.exceptions
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException
     from kubernetes.dynamic.exceptions import DynamicApiError
-
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
 
     IMPORT_ERROR: ImportError | None = None
 except ImportError as exc:
     IMPORT_ERROR = exc
 
 Object = dict[str, t.Any]
+Objects = list[Object]
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -56,6 +56,7 @@ _KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter"): ("httproutefilters", True),
     ("gateway.envoyproxy.io/v1alpha1", "Backend"): ("backends", True),
 }
+
 
 # Subject access reviews ask by API group and plural name.
 def resource_of(api_version: str, kind: str) -> tuple[str, str]:
@@ -86,16 +87,17 @@ class Kube:
         except _NotFound:
             return None
 
-    def list(self, api_version: str, kind: str, namespace: str = "", labels: t.Mapping[str, str] | None = None) -> list[Object]:
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: t.Mapping[str, str] | None = None) -> Objects:
         """Objects of a kind in a namespace (all namespaces when empty), by labels. A kind that isn't served gives none."""
+        place = namespace or "all namespaces"
         query = {}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         try:
-            answer = self._call("GET", _path(api_version, kind, namespace), query, what=f"list {kind} in {namespace or 'all namespaces'}")
+            answer = self._call("GET", _path(api_version, kind, namespace), query, what=f"list {kind} in {place}")
         except _NotFound:
             return []
-        items: list[Object] = answer.get("items") or []
+        items: Objects = answer.get("items") or []
         for item in items:  # the API leaves these out of list items
             item.setdefault("apiVersion", api_version)
             item.setdefault("kind", kind)
@@ -103,11 +105,13 @@ class Kube:
 
     def logs(self, namespace: str, pod: str, container: str = "", tail: int = 50, previous: bool = False) -> str:
         """The last lines of a container, or "" when it has none yet."""
-        query = {"tailLines": str(tail), **({"container": container} if container else {}), **({"previous": "true"} if previous else {})}
+        query = {"tailLines": str(tail), "container": container, "previous": "true" if previous else ""}
+        query = {key: value for key, value in query.items() if value}
         try:
-            return self._raw("GET", _path("v1", "Pod", namespace, pod) + "/log", query, what=f"read logs of pod {namespace}/{pod}").decode(errors="replace")
-        except (_NotFound, ClusterError):
+            text = self._raw("GET", f"{_path('v1', 'Pod', namespace, pod)}/log", query, what=f"read logs of pod {namespace}/{pod}")
+        except ClusterError:
             return ""
+        return text.decode(errors="replace")
 
     def allowed(self, verb: str, api_version: str, kind: str, namespace: str = "", name: str = "") -> bool:
         """Whether this identity may do that (a SelfSubjectAccessReview)."""
@@ -131,14 +135,18 @@ class Kube:
         """Create; None when somebody else was first."""
         meta = obj["metadata"]
         try:
-            return self._call("POST", _path(obj["apiVersion"], obj["kind"], meta.get("namespace", "")), {"fieldManager": FIELD_MANAGER}, obj, what=f"create {describe(obj)}")
+            return self._call(
+                "POST", _path(obj["apiVersion"], obj["kind"], meta.get("namespace", "")), {"fieldManager": FIELD_MANAGER}, obj, what=f"create {describe(obj)}"
+            )
         except _Conflict:
             return None
 
-    def patch(self, obj: Object, operations: list[Object]) -> Object:
+    def patch(self, obj: Object, operations: Objects) -> Object:
         """JSON patch (RFC 6902), guarded by the resourceVersion that ``obj`` was read with."""
         guard = {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
-        return self._call("PATCH", _path_of(obj), {"fieldManager": FIELD_MANAGER}, [guard, *operations], "application/json-patch+json", f"patch {describe(obj)}")
+        return self._call(
+            "PATCH", _path_of(obj), {"fieldManager": FIELD_MANAGER}, [guard, *operations], "application/json-patch+json", f"patch {describe(obj)}"
+        )
 
     def delete(self, obj: Object, *, dry_run: bool = False) -> bool:
         """Delete exactly this object (by uid); False when it was gone already."""
@@ -251,7 +259,8 @@ def _check_uid(kube: Kube, ref: ClusterRef) -> None:
     found = namespace["metadata"]["uid"] if namespace else "no namespace kube-system"
     if found != ref.uid:
         raise ClusterError(
-            f"Expected the cluster whose namespace kube-system has UID {ref.uid} (gateway_auth_cluster.uid), found {found} at {kube.where}. Nothing was read or written.",
+            f"Expected the cluster whose namespace kube-system has UID {ref.uid} (gateway_auth_cluster.uid), found {found} at {kube.where}."
+            " Nothing else was read, nothing written.",
             "Point the kubeconfig or context at the right cluster, or correct gateway_auth_cluster.uid.",
         )
 
@@ -268,7 +277,9 @@ def _translate(exc: t.Any, where: str, what: str) -> ClusterError:
     if status == 403:
         return ForbiddenError(f"Could not {what}: {detail}.", "Grant that verb on that resource to the identity of gateway_auth_cluster.")
     if status == 401:
-        return ClusterError(f"Could not {what}: {where} does not accept these credentials (401).", "Renew them, or check gateway_auth_cluster.kubeconfig and .context.")
+        return ClusterError(
+            f"Could not {what}: {where} does not accept these credentials (401).", "Renew them, or check gateway_auth_cluster.kubeconfig and .context."
+        )
     return ClusterError(f"Could not {what}: HTTP {status or 'error'} from {where}: {detail}.")
 
 

@@ -300,7 +300,7 @@ def _build(kind: t.Any, value: t.Any) -> t.Any:
         hints = _hints(kind)
         unknown = set(value) - set(hints)
         if unknown:
-            raise TypeError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}")
+            raise TypeError(f"{kind.__name__} has no field {min(unknown)!r}")
         return kind(**{str(key): _build(hints[key], item) for key, item in value.items()})
     # Values that come through Ansible are tagged subclasses of str/int/dict; plain ones are what json and yaml take.
     if isinstance(value, str):

@@ -40,9 +40,7 @@ class Change:
 
     @property
     def obj(self) -> Object:
-        found = self.desired if self.desired is not None else self.live
-        assert found is not None
-        return found
+        return self.desired or self.live or {}
 
     @property
     def name(self) -> str:

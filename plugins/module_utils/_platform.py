@@ -51,7 +51,9 @@ def prepare(team: Team, journal: Journal) -> None:
             if verdict.ok:
                 break
             if time.monotonic() > deadline:
-                raise NotReadyError(f"{describe(obj)} was not accepted within {_TIMEOUT_S:.0f} s: {verdict.why}.", "See docs/troubleshooting.md, 'not accepted'.")
+                raise NotReadyError(
+                    f"{describe(obj)} was not accepted within {_TIMEOUT_S:.0f} s: {verdict.why}.", "See docs/troubleshooting.md, 'not accepted'."
+                )
             time.sleep(_POLL_S)
 
 

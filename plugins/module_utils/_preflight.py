@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, policy_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, resource_of
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe, resource_of
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
 
@@ -66,7 +66,9 @@ def platform_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
             problems.append(Problem(f"Gateway {where} has no listener '{name}'; it has {found}.", f"Add it, or correct gateway_auth_gateway.{option}."))
         elif listener.get("protocol") != protocol:
             problems.append(
-                Problem(f"Listener '{name}' of Gateway {where} speaks {listener.get('protocol')}, expected {protocol}.", f"Correct gateway_auth_gateway.{option}.")
+                Problem(
+                    f"Listener '{name}' of Gateway {where} speaks {listener.get('protocol')}, expected {protocol}.", f"Correct gateway_auth_gateway.{option}."
+                )
             )
     return problems + _envoy_problems(kube, reference) + _header_policy_problems(kube, reference)
 
@@ -84,7 +86,8 @@ def _crd_problems(kube: Kube) -> list[Problem]:
     if "pathOverride" not in (node or {}):
         return [
             Problem(
-                "The SecurityPolicy CRD has no extAuth.http.pathOverride: Envoy Gateway here is older than 1.8, and without it deep links break and groups can be widened by a query.",
+                "The SecurityPolicy CRD has no extAuth.http.pathOverride: Envoy Gateway here is older than 1.8,"
+                " and without it deep links break and groups can be widened by a query.",
                 "Upgrade Envoy Gateway and its CRDs to 1.8 or newer.",
             )
         ]
@@ -99,7 +102,12 @@ def _class_problems(kube: Kube, gateway: Object) -> list[Problem]:
         return []
     controller = ((gateway_class or {}).get("spec") or {}).get("controllerName")
     if controller != CONTROLLER:
-        return [Problem(f"GatewayClass {name} is run by {controller or 'nobody (it does not exist)'}, expected {CONTROLLER}.", "Point gateway_auth_gateway at a Gateway of Envoy Gateway.")]
+        return [
+            Problem(
+                f"GatewayClass {name} is run by {controller or 'nobody (it does not exist)'}, expected {CONTROLLER}.",
+                "Point gateway_auth_gateway at a Gateway of Envoy Gateway.",
+            )
+        ]
     return []
 
 
@@ -114,7 +122,8 @@ def _envoy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
         for container in pod["spec"].get("containers") or []:
             version = _envoy_version(container)
             if version in REFUSED_ENVOYS:
-                text = f"The Gateway runs Envoy {'.'.join(map(str, version))} (pod {pod['metadata']['namespace']}/{pod['metadata']['name']}): {REFUSED_ENVOYS[version]}."
+                number = ".".join(map(str, version))
+                text = f"The Gateway runs Envoy {number} ({describe(pod)}): {REFUSED_ENVOYS[version]}."
                 problems[version] = Problem(text, "Upgrade Envoy Gateway to 1.7.1 or newer (1.8 is the floor here), or the image in EnvoyProxy.")
     return list(problems.values())
 
@@ -236,11 +245,16 @@ def _attachment_problems(kube: Kube, team: Team, listener: Object) -> list[Probl
         labels = (namespace or {"metadata": {"labels": team.owner_labels()}})["metadata"].get("labels") or {}
         labels = {"kubernetes.io/metadata.name": team.namespace, **labels}
         if not _selects(listener["allowedRoutes"]["namespaces"].get("selector") or {}, labels):
-            problems.append(Problem(f"{where} does not select namespace {team.namespace} (labels {labels}).", "Label the namespace, or widen the listener's selector."))
+            problems.append(
+                Problem(f"{where} does not select namespace {team.namespace} (labels {labels}).", "Label the namespace, or widen the listener's selector.")
+            )
     for host in [*(app.hostname for app in team.apps), team.proxy_host]:
         if not covers(str(listener.get("hostname") or ""), host):
             problems.append(
-                Problem(f"{where} serves {listener['hostname']}, which doesn't cover {host}.", "Correct gateway_auth_domain, gateway_auth_hostname_pattern or the app's hostname.")
+                Problem(
+                    f"{where} serves {listener['hostname']}, which doesn't cover {host}.",
+                    "Correct gateway_auth_domain, gateway_auth_hostname_pattern or the app's hostname.",
+                )
             )
     return problems
 
@@ -275,7 +289,13 @@ def _service_problems(kube: Kube, app: App) -> list[Problem]:
         return [Problem(f"{where} doesn't exist.", f"Deploy the app first, or correct gateway_auth_apps ({app.name}).service.", soft=True)]
     ports = [int(port["port"]) for port in (service.get("spec") or {}).get("ports") or []]
     if reference.port not in ports:
-        return [Problem(f"{where} has no port {reference.port}; it has {', '.join(map(str, ports))}.", f"Correct gateway_auth_apps ({app.name}).service.port.", soft=True)]
+        return [
+            Problem(
+                f"{where} has no port {reference.port}; it has {', '.join(map(str, ports))}.",
+                f"Correct gateway_auth_apps ({app.name}).service.port.",
+                soft=True,
+            )
+        ]
     return []
 
 
@@ -290,4 +310,6 @@ def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
             missing.append(f"{', '.join(denied)} {plural}{'.' + group if group else ''}")
     if not missing:
         return []
-    return [Problem(f"This identity may not, in namespace {team.namespace}: {'; '.join(missing)}.", "Grant these verbs to the identity of gateway_auth_cluster.")]
+    return [
+        Problem(f"This identity may not, in namespace {team.namespace}: {'; '.join(missing)}.", "Grant these verbs to the identity of gateway_auth_cluster.")
+    ]

@@ -99,7 +99,7 @@ def rolled_out(live: Object) -> bool:
     """As `kubectl rollout status` judges it."""
     status = live.get("status") or {}
     wanted = live["spec"].get("replicas", 1)
-    return (
+    return bool(
         status.get("observedGeneration", 0) >= live["metadata"]["generation"]
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("availableReplicas", 0) >= wanted

@@ -155,7 +155,10 @@ def _from_file(_kube: Kube, _team: Team, source: SecretSource, _vaulted: t.Calla
         with open(source.name, encoding="utf-8") as handle:
             return handle.read()
     except (OSError, UnicodeDecodeError) as exc:
-        raise SecretError(f"Could not read the client secret from file {source.name} (gateway_auth_client_secret.file): {_reason(exc)}.", "Check the path and its permissions.") from exc
+        raise SecretError(
+            f"Could not read the client secret from file {source.name} (gateway_auth_client_secret.file): {_reason(exc)}.",
+            "Check the path and its permissions.",
+        ) from exc
 
 
 def _reason(exc: Exception) -> str:

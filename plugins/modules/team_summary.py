@@ -38,10 +38,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-summary:
-  description: By host name, C(state) (V(ok) or V(failed)), number of C(changes), and the C(text) of the line.
-  returned: always
-  type: dict
 msg:
   description: The lines.
   returned: always

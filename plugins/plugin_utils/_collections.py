@@ -19,7 +19,7 @@ def collection_version(name: str) -> str:
         package = importlib.import_module(f"ansible_collections.{name}")
     except ImportError as exc:
         raise GatewayAuthError(f"Collection {name} is not installed.", f"Install it: ansible-galaxy collection install {name}.") from exc
-    folder = os.path.dirname(str(package.__file__)) if package.__file__ else list(package.__path__)[0]
+    folder = os.path.dirname(str(package.__file__)) if package.__file__ else next(iter(package.__path__))
     try:
         with open(os.path.join(folder, "MANIFEST.json"), encoding="utf-8") as handle:
             return str(json.load(handle)["collection_info"]["version"])
