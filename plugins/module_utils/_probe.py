@@ -404,7 +404,7 @@ def wait_refused(
                 what = last.text if last else f"only {streak} refusals in a row"
                 raise NotReadyError(
                     f"Expected https://{host}{path} to be refused without a session (HTTP {REFUSED}) {consecutive} times in"
-                    f" a row within {timeout:g} s; last seen {client.via()}: {what}.",
+                    f" a row within {timeout:.1f} s; last seen {client.via()}: {what}.",
                     last.hint if last else "",
                 )
             if others:
@@ -435,7 +435,7 @@ def wait_status(
             text, hint = describe(answer), status_hint(answer.status)
         if time.monotonic() - start >= timeout:
             raise NotReadyError(
-                f"Expected HTTP {status} from {scheme}://{host}{path} within {timeout:g} s; last seen {client.via()}: {text}.",
+                f"Expected HTTP {status} from {scheme}://{host}{path} within {timeout:.1f} s; last seen {client.via()}: {text}.",
                 hint,
             )
         time.sleep(POLL_EVERY)

@@ -610,7 +610,7 @@ class _Asking:
 def _sentinel(host: str, asking: _Asking, identity: str) -> Check:
     title = f"{host}: {PROBE_PATH} is refused"
     try:
-        wait_refused(asking.client, host, PROBE_PATH, consecutive=PROBES_IN_A_ROW, timeout=max(1.0, asking.left()))
+        wait_refused(asking.client, host, PROBE_PATH, consecutive=PROBES_IN_A_ROW, timeout=min(3.0, max(1.0, asking.left())))
     except NotReadyError as exc:
         return Check(identity, title, False, exc.message.rstrip("."), exc.remedy)
     return Check(identity, title, True, f"{PROBES_IN_A_ROW} times, each on a new connection")
