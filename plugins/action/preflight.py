@@ -31,12 +31,14 @@ class ActionModule(BatchAction):
     def _check_helm(self, teams: list[Team]) -> None:
         """Helm and the chart matter only where a release will change: otherwise no process starts."""
         self._writes: dict[str, bool] = {}
+        self._releases: dict[str, _helm.Release | None] = {}
         versions: dict[Chart, str] = {}
         proven: set[Chart] = set()
         for team in teams:
             release = _helm.newest_release(connect(team.cluster), team.namespace, team.release)
             if team.chart not in versions:
                 versions[team.chart] = _helm.chart_version(team.chart)
+            self._releases[team.name] = release
             self._writes[team.name] = bool(_helm.upgrade_reasons(release, versions[team.chart], release_values(team)))
             if not self._writes[team.name]:
                 continue
@@ -47,7 +49,13 @@ class ActionModule(BatchAction):
                 proven.add(team.chart)
 
     def for_team(self, team: Team) -> Outcome:
-        problems = [*self._platform[(team.cluster, team.gateway)], *_preflight.team_problems(connect(team.cluster), team, will_write=self._writes[team.name])]
+        kube = connect(team.cluster)
+        _helm.refuse_foreign(team, self._releases[team.name], self.adopted)
+        problems = [
+            *self._platform[(team.cluster, team.gateway)],
+            *_preflight.team_problems(kube, team, will_write=self._writes[team.name]),
+            *_preflight.foreign_problems(kube, team, self.adopted),
+        ]
         hard = [problem for problem in problems if not (problem.soft and self.check_mode)]
         if hard:
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))

@@ -11,7 +11,6 @@ import typing as t
 import yaml
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_deletion
@@ -37,7 +36,7 @@ class ActionModule(BatchAction):
         reasons = _helm.upgrade_reasons(release, self._versions[team.chart], values)
         if not reasons:
             return Outcome(data={"upgrade": False, "fresh": False})
-        self._refuse_foreign(team, release)
+        _helm.refuse_foreign(team, release, self.adopted)
         fresh = kube.get("apps/v1", "Deployment", team.release, team.namespace) is None
         if release is not None and not release.finished:
             # Helm refuses to work on a release that a killed run left pending, and kubernetes.core takes the values of a
@@ -53,18 +52,6 @@ class ActionModule(BatchAction):
         outcome = self.outcome(journal)
         outcome.data = {"upgrade": True, "fresh": fresh}
         return outcome
-
-    def _refuse_foreign(self, team: Team, release: _helm.Release | None) -> None:
-        """A release of our name with another chart, or without our labels, is somebody else's until it is adopted."""
-        if release is None or team.release in self.adopted or f"Release/{team.release}" in self.adopted or "all" in self.adopted:
-            return
-        labels = release.values.get("customLabels") or {}
-        if any(labels.get(key) != value for key, value in team.labels.items()):
-            raise GatewayAuthError(
-                f"Helm release {team.namespace}/{team.release} exists (chart {release.chart} {release.version}) and is not ours: "
-                "its customLabels lack our mark. It was left alone.",
-                f"To take it over: -e adopt='[Release/{team.release}]'.",
-            )
 
 
 def _values(values: dict[str, t.Any]) -> str:

@@ -27,9 +27,9 @@ try:
 except ImportError:  # never on a controller; module_utils must import without it all the same
     yaml = None  # type: ignore[assignment]
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import HelmError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, HelmError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 
 Object = dict[str, t.Any]
 
@@ -125,6 +125,19 @@ def _value_reasons(path: str, have: t.Any, want: t.Any) -> list[str]:
 def _short(value: t.Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 160 else text[:157] + "..."
+
+
+def refuse_foreign(team: Team, release: Release | None, adopt: t.Collection[str]) -> None:
+    """A release of our name without our labels in its values is somebody else's until it is adopted."""
+    if release is None or "all" in adopt or f"Release/{team.release}" in adopt:
+        return
+    labels = release.values.get("customLabels") or {}
+    if any(labels.get(key) != value for key, value in team.labels.items()):
+        raise ForeignObjectError(
+            f"Helm release {team.namespace}/{team.release} exists (chart {release.chart} {release.version}) and is not ours:"
+            " its customLabels lack our mark. It was left alone.",
+            f"To take it over: -e adopt='[Release/{team.release}]'.",
+        )
 
 
 # --- the tool and the chart ---------------------------------------------------------------------------------------------

@@ -57,12 +57,7 @@ def plan_object(desired: Object, live: Object | None, adopt: t.Collection[str] =
     """
     if live is None:
         return Change("create", desired, None, (f"create {describe(desired)}",))
-    foreign = foreign_reason(desired, live)
-    if foreign and not _adoptable(desired, adopt):
-        raise ForeignObjectError(
-            f"{describe(desired)} exists and is not ours ({foreign}); it was left alone.",
-            f"To take it over: -e adopt='[{desired['kind']}/{desired['metadata']['name']}]'; else rename the app or remove the object.",
-        )
+    foreign = refuse_foreign(desired, live, adopt)
     comparison = _Comparison(live)
     comparison.metadata(desired)
     comparison.content(desired)
@@ -75,6 +70,17 @@ def plan_object(desired: Object, live: Object | None, adopt: t.Collection[str] =
 
 def plan_deletion(live: Object, reason: str) -> Change:
     return Change("delete", None, live, (reason,))
+
+
+def refuse_foreign(desired: Object, live: Object, adopt: t.Collection[str]) -> str:
+    """Why the live object isn't ours, "" when it is; ForeignObjectError unless it may be adopted."""
+    foreign = foreign_reason(desired, live)
+    if foreign and not _adoptable(desired, adopt):
+        raise ForeignObjectError(
+            f"{describe(desired)} exists and is not ours ({foreign}); it was left alone.",
+            f"To take it over: -e adopt='[{desired['kind']}/{desired['metadata']['name']}]'; else rename the app or remove the object.",
+        )
+    return foreign
 
 
 def foreign_reason(desired: Object, live: Object) -> str:

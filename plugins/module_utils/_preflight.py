@@ -15,10 +15,11 @@ import re
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, policy_verdict
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe, resource_of
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import header_policy
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import refuse_foreign
 
 Object = dict[str, t.Any]
 
@@ -217,6 +218,31 @@ def team_problems(kube: Kube, team: Team, *, will_write: bool) -> list[Problem]:
         problems += _service_problems(kube, app)
     if will_write:
         problems += _permission_problems(kube, team)
+    return problems
+
+
+def foreign_problems(kube: Kube, team: Team, adopt: t.Collection[str]) -> list[Problem]:
+    """Every object of our names that isn't ours, all at once and before anything is written."""
+    secrets = [team.proxy_secret, *([team.store_secret] if team.has_store_password else [])]
+    if team.client_secret is not None and team.client_secret.kind == "secret":
+        secrets = [name for name in secrets if name != team.client_secret.name]  # somebody else's on purpose, only read
+    desired: list[Object] = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": team.namespace, "labels": team.owner_labels()}} for name in secrets
+    ]
+    desired += gateway_manifests(team)
+    places = sorted({(obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"]) for obj in desired if obj["kind"] != "Secret"})
+    found = {
+        (kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for version, kind, place in places for item in kube.list(version, kind, place)
+    }
+    problems = []
+    for obj in desired:
+        key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+        live = kube.get("v1", "Secret", key[2], key[1]) if obj["kind"] == "Secret" else found.get(key)
+        try:
+            if live is not None:
+                refuse_foreign(obj, live, adopt)
+        except ForeignObjectError as exc:
+            problems.append(Problem(exc.message, exc.remedy))
     return problems
 
 
