@@ -48,6 +48,9 @@ def main() -> int:
     except SandboxError as exc:
         warn(f"sandbox: {exc}")
         return 1
+    except BrokenPipeError:  # `… status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         warn("sandbox: interrupted")
         return 130

@@ -261,7 +261,7 @@ class Cache:
 
         def build(folder: Path) -> None:
             if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-                raise SandboxError("Expected apt-get and dpkg: the cluster without a container engine needs Debian 12 or a relative. Use SANDBOX=kind elsewhere.")
+                raise SandboxError("Expected apt-get and dpkg (Debian 12 or a relative). Elsewhere use SANDBOX=kind with a container engine.")
             fetch = folder / "fetch"
             fetch.mkdir()
             download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", *DEBIAN_PACKAGES]

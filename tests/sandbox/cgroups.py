@@ -98,7 +98,7 @@ def _v2_parent(unified: Hierarchy) -> Path:
     """The nearest ancestor whose children get the controllers; the root is asked to hand them out if none does."""
     group = unified.current
     while True:
-        if NEEDED <= _words(group / "cgroup.subtree_control"):
+        if _words(group / "cgroup.subtree_control") >= NEEDED:
             return group
         if group == unified.mount:
             break

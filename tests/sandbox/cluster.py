@@ -4,41 +4,30 @@
 
 from __future__ import annotations
 
-import ctypes
-import http.client
 import json
 import os
-import shlex
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
-import sys
-import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import cgroups, components, contents, images, pki
-from . import settings as s
-from .assets import Cache, acquire
+from .assets import GO_PROGRAMS, Cache, go_key
 from .components import Ports
+from .health import healthy, settled, tcp_open, why_ended
+from .install import install
+from .machine import check_machine
 from .processes import Process, run, say, tail, wait_for, warn
-from .settings import Layout, SandboxError
-
-LOCK_SECONDS = 40 * 60
-CAP_SYS_ADMIN, CAP_NET_ADMIN = 21, 12
-CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+from .settings import PACKAGE, Layout, SandboxError
+from .state import choose_ports, exclusive, read_ports, read_record, summary, write_env, write_record
 
 
 def up(layout: Layout) -> None:
     """Bring the cluster up; when it runs already, only look after it."""
     with exclusive(layout):
-        wrong = _settled(layout)
+        wrong = settled(layout)
         if wrong is None:
             _renew_entra(layout)
             say(f"The sandbox runs already ({layout.env}).")
@@ -74,8 +63,8 @@ def _start(layout: Layout, inputs: dict[str, Path], store: Path, began: float) -
     layout.entra_secrets.mkdir(mode=0o700, exist_ok=True)
     ports = choose_ports(layout)
     groups = cgroups.plan(layout.cgroup_name)
-    record = {"cgroups": [str(path) for path in groups.paths], "inputs": fingerprint(inputs, store)}
-    _write_record(layout, record)
+    record: dict[str, Any] = {"cgroups": [str(path) for path in groups.paths], "inputs": fingerprint(inputs, store)}
+    write_record(layout, record)
     pki.write_cluster_pki(layout, pki.load_authority(inputs["ca"] / "private"), ports.api_url)
     shutil.copy(inputs["ca"] / "ca.crt", layout.ca)
     components.write_configs(layout, inputs, ports, groups)
@@ -88,55 +77,22 @@ def _start(layout: Layout, inputs: dict[str, Path], store: Path, began: float) -
     step(f"PID 1 runs as {init.pid}")
     proxy = _spawn_proxy(layout, inputs, ports, groups, init)
     record |= {"init": init.as_json(), "proxy": proxy.as_json()}
-    _write_record(layout, record)
+    write_record(layout, record)
 
     def ready() -> bool | None:
         if (layout.run / "failed").exists() or not init.alive():
-            raise SandboxError(_why_ended(layout))
+            raise SandboxError(why_ended(layout))
         return True if (layout.run / "ready").exists() else None
 
     wait_for("all components to be ready", ready, 120, init_log)
     step("API server, kubelet and all other components ready")
     if not (layout.checkout / "tests/sandbox/entra/__main__.py").exists():
         warn("[up] the Entra double isn't there (tests/sandbox/entra): sign-in can't work; run up again once it is")
-    install(layout, inputs, step)
+    base = contents.base(images.monitoring_images(inputs["debian"]))
+    install(layout, inputs["chart"], base, contents.gateway(layout.pki / "gateway.crt", layout.pki / "gateway.key"), step)
     write_env(layout, ports)
     record["complete"] = True
-    _write_record(layout, record)
-
-
-def install(layout: Layout, inputs: dict[str, Path], step: Callable[[str], None]) -> None:
-    """Fill the cluster. Envoy Gateway is installed while the rest is applied and started."""
-    kubectl, helm = layout.bin / "kubectl", layout.bin / "helm"
-    env = {**os.environ, "KUBECONFIG": str(layout.setup_kubeconfig), "HELM_CACHE_HOME": str(layout.run / "helm"), "HELM_CONFIG_HOME": str(layout.run / "helm")}
-    server = ["--server-side", "--field-manager=sandbox", "-f", "-"]
-    failures: list[BaseException] = []
-
-    def install_gateway() -> None:
-        command = [helm, "install", "eg", inputs["chart"], "-n", s.ENVOY_GATEWAY_NAMESPACE, "--create-namespace", "--timeout=120s"]
-        try:
-            run(command, "install Envoy Gateway", 150, env=env)
-        except BaseException as exc:
-            failures.append(exc)
-
-    installer = threading.Thread(target=install_gateway)
-    installer.start()
-    run([kubectl, "apply", *server], "apply DNS and apps", 60, env=env, stdin=contents.as_list(contents.base(images.monitoring_images(inputs["debian"]))))
-    step("DNS and apps applied")
-    installer.join(180)
-    if installer.is_alive():
-        raise SandboxError("Envoy Gateway's installation hangs; see `python -m tests.sandbox status`.")
-    if failures:
-        raise failures[0]
-    step("Envoy Gateway installed")
-    objects = contents.gateway(layout.pki / "gateway.crt", layout.pki / "gateway.key")
-    run([kubectl, "apply", *server], "apply the Gateway", 60, env=env, stdin=contents.as_list(objects))
-    wait = [kubectl, "wait", "--timeout=120s"]
-    programmed = ["--for=condition=Programmed", f"gateway/{s.GATEWAY_NAME}", "-n", s.GATEWAY_NAMESPACE]
-    run([*wait, *programmed], f"wait for Gateway {s.GATEWAY_NAME} to be Programmed", 130, env=env)
-    step(f"Gateway {s.GATEWAY_NAME} Programmed")
-    run([*wait, "--for=condition=Available", "deployments", "--all", "--all-namespaces"], "wait for all deployments", 130, env=env)
-    step("all deployments available")
+    write_record(layout, record)
 
 
 def down(layout: Layout) -> None:
@@ -165,61 +121,6 @@ def _end_processes(layout: Layout) -> int:
     recorded = [Path(path) for path in read_record(layout).get("cgroups", [])]
     groups = cgroups.find(layout.cgroup_name, [path for path in recorded if path.name == layout.cgroup_name])
     return cgroups.destroy(groups) if groups else 0
-
-
-def healthy(layout: Layout) -> str | None:
-    """None when the cluster runs and answers through all of its doors, else the first thing that is wrong."""
-    record = read_record(layout)
-    if not record.get("complete"):
-        return "it isn't up"
-    for name in ("init", "proxy"):
-        if not Process.from_json(record[name]).alive():
-            return f"{name} has ended. {_why_ended(layout)}"
-    ports = read_ports(layout)
-    try:
-        api_version(layout)
-        door(ports, f"health.{s.DOMAIN}", layout.ca)
-    except (OSError, SandboxError, http.client.HTTPException) as exc:
-        return str(exc)
-    return None
-
-
-def _settled(layout: Layout) -> str | None:
-    """As ``healthy``, but a busy machine gets some time to answer before its cluster is called broken."""
-    deadline = time.monotonic() + 15
-    while True:
-        wrong = healthy(layout)
-        record = read_record(layout)
-        runs = record.get("complete") and all(Process.from_json(record[name]).alive() for name in ("init", "proxy"))
-        if wrong is None or not runs or time.monotonic() >= deadline:
-            return wrong
-        time.sleep(0.5)
-
-
-def api_version(layout: Layout) -> str:
-    """Ask the API server through the relay, as the kubeconfig's user."""
-    config = json.loads(layout.kubeconfig.read_text())
-    import base64
-
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    pair = layout.run / "health.pem"
-    if not pair.exists():
-        pki.write_private(pair, base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
-    context.load_cert_chain(pair)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)).open(cluster["server"] + "/readyz", timeout=3) as answer:
-        return str(answer.read().decode())
-
-
-def door(ports: Ports, host: str, ca: Path, path: str = "/") -> int:
-    """The status of a request by its real name through the CONNECT proxy."""
-    connection = http.client.HTTPSConnection("127.0.0.1", ports.proxy, timeout=3, context=ssl.create_default_context(cafile=str(ca)))
-    connection.set_tunnel(host, 443)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def status(layout: Layout) -> int:
@@ -290,19 +191,6 @@ def _renew_entra(layout: Layout) -> None:
             _signal_entra(layout)
         except SandboxError as exc:
             warn(str(exc))
-
-
-def tcp_open(port: int) -> bool:
-    """Whether something inside answers behind a relay: the relay itself accepts and closes when there is nothing."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.settimeout(0.3)
-            try:
-                return connection.recv(1) != b""
-            except TimeoutError:
-                return True
-    except OSError:
-        return False
 
 
 # --- parts of up ------------------------------------------------------------------------------------------------
@@ -380,67 +268,6 @@ def _link_tools(layout: Layout, inputs: dict[str, Path]) -> None:
         (layout.bin / name).symlink_to(target)
 
 
-def choose_ports(layout: Layout) -> Ports:
-    """The ports of the last run where they're still free, else free ones."""
-    previous = json.loads(layout.ports_file.read_text()) if layout.ports_file.exists() else {}
-    chosen: dict[str, int] = {}
-    held: list[socket.socket] = []
-    try:
-        for name in ("api", "proxy", "entra_admin"):
-            for candidate in (int(previous.get(name, 0)), 0):
-                holder = socket.socket()
-                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    holder.bind(("127.0.0.1", candidate))
-                except OSError:
-                    holder.close()
-                    continue
-                held.append(holder)
-                chosen[name] = holder.getsockname()[1]
-                break
-    finally:
-        for holder in held:
-            holder.close()
-    layout.ports_file.write_text(json.dumps(chosen) + "\n")
-    return Ports(**chosen)
-
-
-def read_ports(layout: Layout) -> Ports:
-    return Ports(**json.loads(layout.ports_file.read_text()))
-
-
-def render_env(layout: Layout, ports: Ports) -> str:
-    """Shell exports for whoever wants to run a command by hand."""
-    lines = ["# made by `make sandbox`; use it: . .sandbox/env"]
-    values = {
-        "KUBECONFIG": str(layout.kubeconfig),
-        "SANDBOX_PROXY": ports.proxy_url,
-        "SANDBOX_CA": str(layout.ca),
-        "SANDBOX_AUDIT_LOG": str(layout.audit_log),
-        "SANDBOX_ENTRA_ADMIN": ports.entra_admin_url,
-    }
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
-    chart = shlex.quote(str(layout.checkout / "tests" / "charts" / "oauth2-proxy"))
-    lines.append(f'export OAUTH2_PROXY_CHART="${{OAUTH2_PROXY_CHART:-{chart}}}"')
-    lines.append(f'export PATH={shlex.quote(str(layout.bin))}:"$PATH"')
-    return "\n".join(lines) + "\n"
-
-
-def write_env(layout: Layout, ports: Ports) -> None:
-    layout.env.write_text(render_env(layout, ports))
-    layout.proxy_file.write_text(ports.proxy_url + "\n")
-
-
-def summary(layout: Layout) -> str:
-    ports = read_ports(layout)
-    return (
-        f"The sandbox runs. Use it: . {os.path.relpath(layout.env)}\n"
-        f"  Kubernetes  {ports.api_url}  (KUBECONFIG={os.path.relpath(layout.kubeconfig)})\n"
-        f"  the door    {ports.proxy_url}  (curl --proxy $SANDBOX_PROXY --cacert $SANDBOX_CA https://…{s.DOMAIN}/)\n"
-        f"  Entra admin {ports.entra_admin_url}"
-    )
-
-
 def fingerprint(inputs: dict[str, Path], store: Path) -> dict[str, str]:
     """Which build of each asset a cluster was made of."""
     return {name: path.name for name, path in inputs.items()} | {"store": store.parent.name}
@@ -448,9 +275,6 @@ def fingerprint(inputs: dict[str, Path], store: Path) -> dict[str, str]:
 
 def _note_changes(layout: Layout) -> None:
     """Say so if the sandbox's own sources have changed since the cluster came up."""
-    from .assets import GO_PROGRAMS, go_key
-    from .settings import PACKAGE
-
     cache = Cache(layout.cache)
     was = read_record(layout).get("inputs", {})
     try:
@@ -460,129 +284,3 @@ def _note_changes(layout: Layout) -> None:
     changed = sorted(name for name, value in now.items() if was.get(name) != value)
     if changed:
         say(f"Note: {', '.join(changed)} changed since; `make sandbox-down sandbox` brings the new build.")
-
-
-def read_record(layout: Layout) -> dict[str, Any]:
-    try:
-        return dict(json.loads(layout.record.read_text()))
-    except (OSError, ValueError):
-        return {}
-
-
-def _write_record(layout: Layout, record: dict[str, Any]) -> None:
-    aside = layout.record.with_suffix(".new")
-    aside.write_text(json.dumps(record, indent=1))
-    aside.rename(layout.record)
-
-
-def _why_ended(layout: Layout) -> str:
-    failed = layout.run / "failed"
-    if failed.exists():
-        return f"The cluster ended: {failed.read_text().rstrip()}"
-    return f"The cluster ended without a word (killed?). End of its log:\n{tail(layout.logs / 'sandbox-init.log')}"
-
-
-@contextmanager
-def exclusive(layout: Layout) -> Iterator[None]:
-    """One up or down at a time per checkout."""
-    layout.state.mkdir(mode=0o755, exist_ok=True)
-    with (layout.state / "lock").open("w") as file:
-        acquire(file.fileno(), "another up or down of this checkout", LOCK_SECONDS)
-        yield
-
-
-# --- prerequisites ----------------------------------------------------------------------------------------------
-
-
-def check_machine(layout: Layout) -> None:
-    """Everything the machine must offer, each with what to do about it, before anything is changed."""
-    wrong: list[str] = []
-    engine = "Or use SANDBOX=kind with a container engine."
-    if os.geteuid() != 0:
-        raise SandboxError(f"Expected to run as root (namespaces, mounts and cgroups are made). Try: sudo make sandbox. {engine}")
-    effective = next(int(line.split()[1], 16) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
-    for name, number in (("CAP_SYS_ADMIN", CAP_SYS_ADMIN), ("CAP_NET_ADMIN", CAP_NET_ADMIN)):
-        if not effective >> number & 1:
-            wrong.append(f"Expected {name}; root in this container hasn't got it. Start the container with --privileged. {engine}")
-    for tool, package in (("unshare", "util-linux"), ("nsenter", "util-linux"), ("mount", "mount"), ("ldd", "libc-bin"), ("tar", "tar")):
-        if shutil.which(tool) is None:
-            wrong.append(f"Expected the command {tool}. Install it: apt-get install {package}")
-    if wrong:
-        raise SandboxError("\n".join(wrong))
-    probe = _probe_kernel(layout)
-    if probe:
-        raise SandboxError(f"{probe} {engine}")
-    cgroups.plan(layout.cgroup_name)
-
-
-def _probe_kernel(layout: Layout) -> str | None:
-    """Try namespaces, overlayfs, veth and nf_tables in a child that leaves nothing."""
-    folder = layout.state / "probe"
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in ("lower", "upper", "work", "merged"):
-        (folder / name).mkdir(parents=True)
-    try:
-        child = subprocess.run(
-            [sys.executable, "-c", "from tests.sandbox import cluster; cluster.probe_in_child()", str(folder)],
-            cwd=layout.checkout,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "The probe of the kernel's features hung for 30 s."
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return None if child.returncode == 0 else (child.stdout.strip() or child.stderr.strip())
-
-
-def probe_in_child() -> None:
-    """Runs as a process of its own: prints what's missing and exits with 1."""
-    import sys
-
-    folder = sys.argv[1]
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def need(result: int, message: str) -> None:
-        if result != 0:
-            print(f"{message} ({os.strerror(ctypes.get_errno())}).")
-            raise SystemExit(1)
-
-    need(libc.unshare(CLONE_NEWNET | CLONE_NEWNS), "Expected to be allowed to make network and mount namespaces")
-    private = 1 << 18 | 1 << 14  # MS_PRIVATE | MS_REC
-    need(libc.mount(b"none", b"/", None, private, None), "Expected to be allowed to mount")
-    options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work".encode()
-    merged = f"{folder}/merged".encode()
-    need(libc.mount(b"overlay", merged, b"overlay", 0, options), f"Expected overlayfs on the file system of {folder}; put the checkout on ext4 or xfs")
-    need(libc.umount2(merged, 0), "Expected to unmount overlayfs")
-    # NETLINK_NETFILTER (12) answers for nf_tables; an unknown subsystem is EINVAL.
-    _probe_netlink()
-
-
-def _probe_netlink() -> None:
-    """Create a veth pair and read the nf_tables generation, by raw netlink messages: neither ip nor nft need be there."""
-    import struct
-
-    def ask(protocol: int, kind: int, flags: int, body: bytes) -> int:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
-            link.settimeout(5)
-            link.send(struct.pack("=IHHII", 16 + len(body), kind, flags | 1, 1, 0) + body)
-            answer = link.recv(65536)
-        if struct.unpack_from("=H", answer, 4)[0] != 2:  # NLMSG_ERROR
-            return 0
-        return int(struct.unpack_from("=i", answer, 16)[0])
-
-    def attribute(kind: int, value: bytes) -> bytes:
-        size = 4 + len(value)
-        return struct.pack("=HH", size, kind) + value + b"\0" * (-size % 4)
-
-    # RTM_NEWLINK, NLM_F_CREATE|NLM_F_EXCL|NLM_F_ACK, IFLA_LINKINFO{IFLA_INFO_KIND "veth"}
-    veth = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + attribute(18, attribute(1, b"veth"))
-    if ask(0, 16, 0x600 | 4, veth):
-        print("Expected the kernel's veth interfaces (CONFIG_VETH). Try: modprobe veth.")
-        raise SystemExit(1)
-    # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN
-    if ask(12, 10 << 8 | 16, 0, struct.pack("=BBH", 0, 0, 0)):
-        print("Expected the kernel's nf_tables (CONFIG_NF_TABLES). Try: modprobe nf_tables.")
-        raise SystemExit(1)

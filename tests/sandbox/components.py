@@ -29,6 +29,8 @@ SHADOW_SYSCTLS = {
     "kernel/keys/root_maxbytes": "25000000",
 }
 PRIVATE_DIRS = ["/run", "/var/log", "/var/lib"]
+CONTAINERD_STATE = Path("/run/containerd")  # in the private /run, where clients look for it
+KUBELET_ROOT = "/var/lib/kubelet"
 MAX_PODS = 500
 
 
@@ -58,7 +60,7 @@ def write_configs(layout: Layout, inputs: dict[str, Path], ports: Ports, groups:
     run = layout.run
     for name in ("volume-plugins", "pod-logs", "cni"):
         (run / name).mkdir()
-    (run / "containerd.toml").write_text(containerd_config(run / "containerd-root", run / "containerd", inputs["debian"], run / "cni"))
+    (run / "containerd.toml").write_text(containerd_config(run / "containerd-root", CONTAINERD_STATE, inputs["debian"], run / "cni"))
     (run / "cni" / "10-sandbox.conflist").write_text(json.dumps(cni_config(run)))
     (run / "resolv.conf").write_text(f"nameserver {s.NODE_IP}\n")
     (run / "kubelet.yaml").write_text(yaml.safe_dump(kubelet_config(layout)))
@@ -87,11 +89,11 @@ def kubelet_config(layout: Layout) -> Json:
         "enforceNodeAllocatable": [],
         "clusterDNS": [s.DNS_SERVICE_IP],
         "clusterDomain": "cluster.local",
-        "containerRuntimeEndpoint": f"unix://{run}/containerd/containerd.sock",
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD_STATE}/containerd.sock",
         "failSwapOn": False,
         "makeIPTablesUtilChains": False,
         # The machine's disk and memory are shared with other work: their levels say nothing about the sandbox.
-        "evictionHard": {name: "0%" for name in ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available")},
+        "evictionHard": dict.fromkeys(("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%"),
         "imageGCHighThresholdPercent": 100,
         "maxPods": MAX_PODS,
         "podLogsDir": str(run / "pod-logs"),
@@ -123,7 +125,7 @@ def kube_proxy_config(layout: Layout) -> Json:
 
 
 def audit_policy() -> Json:
-    """Every write by anybody, and reads by people; not the components' own polling and leases."""
+    """Every write by anybody, and reads by people; not the components' own polling, leases and heartbeats."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -141,6 +143,7 @@ def audit_policy() -> Json:
                 "userGroups": ["system:nodes", "system:serviceaccounts"],
                 "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}],
             },
+            {"level": "None", "userGroups": ["system:nodes"], "resources": [{"group": "", "resources": ["nodes/status"]}]},
             {"level": "None", "users": ["system:apiserver"], "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
             {"level": "Metadata"},
         ],
@@ -161,6 +164,7 @@ def init_config(layout: Layout, inputs: dict[str, Path], groups: Groups) -> Json
             "controllers": groups.controllers,
             "private_dirs": PRIVATE_DIRS,
             "keep_dirs": sorted({str(layout.checkout), str(layout.cache), sys.prefix, sys.base_prefix}),
+            "binds": {KUBELET_ROOT: str(layout.run / "kubelet")},
             "shadow_sysctls": SHADOW_SYSCTLS,
             "scratch_dir": str(layout.run / "sysctl"),
             "addresses": [f"{s.NODE_IP}/24", f"{s.ENTRA_IP}/24"],
@@ -213,7 +217,7 @@ def containerd(layout: Layout, inputs: dict[str, Path]) -> Json:
         layout,
         "containerd",
         [debian / "usr/bin/containerd", "-c", layout.run / "containerd.toml"],
-        {"unix": str(layout.run / "containerd" / "containerd.sock"), "seconds": 30},
+        {"unix": str(CONTAINERD_STATE / "containerd.sock"), "seconds": 30},
         environment={"LD_LIBRARY_PATH": library_path(debian)},
     )
 
@@ -293,7 +297,7 @@ def kubelet(layout: Layout, inputs: dict[str, Path]) -> Json:
     flags = {
         "config": layout.run / "kubelet.yaml",
         "kubeconfig": layout.pki / "kubelet.kubeconfig",
-        "root-dir": layout.run / "kubelet",
+        "root-dir": KUBELET_ROOT,
         "cert-dir": layout.run / "kubelet-pki",
         "hostname-override": s.NODE_NAME,
         "node-ip": s.NODE_IP,

@@ -33,6 +33,7 @@ OAUTH2_PROXY = f"quay.io/oauth2-proxy/oauth2-proxy:v{OAUTH2_PROXY_VERSION}"
 ENVOY_GATEWAY = f"docker.io/envoyproxy/gateway:v{ENVOY_GATEWAY_VERSION}"
 ENVOY = f"docker.io/envoyproxy/envoy:distroless-v{ENVOY_VERSION}"
 APPLETS = "sh cat printf echo env test [ ls id chmod mkdir rm mv cp sleep head tail grep sed tr wc od cut date wget nc nslookup true false ps kill".split()
+LIBC = "libc.so.6 libm.so.6 librt.so.1 libdl.so.2 libpthread.so.0 libresolv.so.2 libnss_dns.so.2 libnss_files.so.2 libgcc_s.so.1".split()
 NONROOT = "65532:65532"
 # The assets that images are made of; others may change without a new store.
 USED = ("debian", "envoy", "valkey-server", "coredns", "oauth2-proxy", "envoy-gateway", "pause", "echo")
@@ -145,7 +146,7 @@ class Assembly:
 
     def libc(self, layer: LayerTar) -> None:
         layer.file(Path("/lib64/ld-linux-x86-64.so.2").resolve(), "lib64/ld-linux-x86-64.so.2")
-        for name in ("libc.so.6", "libm.so.6", "librt.so.1", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2", "libgcc_s.so.1"):
+        for name in LIBC:
             path = Path("/", LIBRARIES, name)
             if path.exists():
                 layer.file(path.resolve(), f"{LIBRARIES}/{name}")
@@ -241,7 +242,13 @@ class Assembly:
             Image(OAUTH2_PROXY, [base, self.layer("trust", trust), program("oauth2-proxy", "bin/oauth2-proxy")], ["/bin/oauth2-proxy"], user=NONROOT),
             Image(ENVOY_GATEWAY, [base, libc, self.layer("gateway", gateway)], ["/usr/local/bin/envoy-gateway"], ["server"], user=NONROOT),
             Image(ENVOY, [base, libc, program("envoy", "usr/local/bin/envoy")], ["/usr/local/bin/envoy"], user=NONROOT),
-            Image(VALKEY, [base, libc, self.layer("busybox", busybox), self.layer("valkey", valkey)], ["docker-entrypoint.sh"], ["valkey-server"], directory="/data"),
+            Image(
+                VALKEY,
+                [base, libc, self.layer("busybox", busybox), self.layer("valkey", valkey)],
+                ["docker-entrypoint.sh"],
+                ["valkey-server"],
+                directory="/data",
+            ),
             Image(
                 names["prometheus"],
                 [base, libc, self.layer("prometheus", prometheus)],

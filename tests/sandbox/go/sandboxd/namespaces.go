@@ -20,6 +20,8 @@ type namespaceConfig struct {
 	// PrivateDirs become empty tmpfs, but for what is listed in KeepDirs.
 	PrivateDirs []string `json:"private_dirs"`
 	KeepDirs    []string `json:"keep_dirs"`
+	// Binds maps well-known paths to folders of the sandbox: socket paths are limited to 107 bytes, checkouts aren't.
+	Binds map[string]string `json:"binds"`
 	// ShadowSysctls maps names below /proc/sys to values that are shown instead of the machine's.
 	ShadowSysctls map[string]string `json:"shadow_sysctls"`
 	ScratchDir    string            `json:"scratch_dir"`
@@ -102,7 +104,20 @@ func mountAll(ns namespaceConfig) error {
 			}
 		}
 	}
-	return makePrivate(ns.PrivateDirs, ns.KeepDirs)
+	if err := makePrivate(ns.PrivateDirs, ns.KeepDirs); err != nil {
+		return err
+	}
+	for target, source := range ns.Binds {
+		for _, path := range []string{source, target} {
+			if err := os.MkdirAll(path, 0o700); err != nil {
+				return err
+			}
+		}
+		if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("bind %s to %s: %w", source, target, err)
+		}
+	}
+	return nil
 }
 
 // makePrivate hides folders that components write to by fixed names (/var/lib/cni, /var/lib/kubelet/device-plugins,
