@@ -1,0 +1,61 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who wrote what to the cluster, by the API server's audit log."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+import typing as t
+
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+# Questions in the form of a create: they change nothing.
+QUESTIONS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews", "selfsubjectreviews", "tokenreviews"})
+LEASES = frozenset({"leases"})
+
+
+class AuditLog:
+    """Marks a place in the log, and reads the writes after it."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+
+    def here(self) -> int:
+        return self._path.stat().st_size
+
+    def writes(self, since: int, user: str, settle: float = 0.3) -> list[str]:
+        """Requests of ``user`` after ``since`` that changed something, or tried to: ``create secrets monitoring-team-a/x``."""
+        time.sleep(settle)  # the log is written after the answer is given
+        return [_tell(event) for event in self._events(since) if _is_write(event, user)]
+
+    def count(self, since: int, user: str) -> int:
+        """Requests of any kind, to see that the user's traffic is in the log at all."""
+        return sum(event.get("user", {}).get("username") == user for event in self._events(since))
+
+    def _events(self, since: int) -> t.Iterator[dict[str, t.Any]]:
+        with self._path.open("rb") as log:
+            log.seek(since)
+            for line in log:
+                if line.endswith(b"\n"):
+                    event = json.loads(line)
+                    if event.get("stage") == "ResponseComplete":
+                        yield event
+
+
+def _is_write(event: dict[str, t.Any], user: str) -> bool:
+    resource = event.get("objectRef", {}).get("resource", "")
+    return (
+        event.get("user", {}).get("username") == user
+        and event.get("verb") in WRITES
+        and "dryRun=All" not in event.get("requestURI", "")
+        and resource not in QUESTIONS | LEASES
+    )
+
+
+def _tell(event: dict[str, t.Any]) -> str:
+    ref = event.get("objectRef", {})
+    name = "/".join(part for part in (ref.get("namespace"), ref.get("name")) if part)
+    return f"{event['verb']} {ref.get('resource')} {name} -> {event.get('responseStatus', {}).get('code')}"
