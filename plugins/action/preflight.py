@@ -50,11 +50,10 @@ class ActionModule(BatchAction):
 
     def for_team(self, team: Team) -> Outcome:
         kube = connect(team.cluster)
-        _helm.refuse_foreign(team, self._releases[team.name], self.adopted)
         problems = [
             *self._platform[(team.cluster, team.gateway)],
             *_preflight.team_problems(kube, team, will_write=self._writes[team.name]),
-            *_preflight.foreign_problems(kube, team, self.adopted),
+            *_preflight.foreign_problems(kube, team, self._releases[team.name], self.adopted),
         ]
         hard = [problem for problem in problems if not (problem.soft and self.check_mode)]
         if hard:

@@ -36,7 +36,7 @@ class ActionModule(BatchAction):
         reasons = _helm.upgrade_reasons(release, self._versions[team.chart], values)
         if not reasons:
             return Outcome(data={"upgrade": False, "fresh": False})
-        _helm.refuse_foreign(team, release, self.adopted)
+        _helm.refuse_foreign_release(team, release, self.adopted)
         fresh = kube.get("apps/v1", "Deployment", team.release, team.namespace) is None
         if release is not None and not release.finished:
             # Helm refuses to work on a release that a killed run left pending, and kubernetes.core takes the values of a

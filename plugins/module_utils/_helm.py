@@ -127,7 +127,7 @@ def _short(value: t.Any) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def refuse_foreign(team: Team, release: Release | None, adopt: t.Collection[str]) -> None:
+def refuse_foreign_release(team: Team, release: Release | None, adopt: t.Collection[str]) -> None:
     """A release of our name without our labels in its values is somebody else's until it is adopted."""
     if release is None or "all" in adopt or f"Release/{team.release}" in adopt:
         return

@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, policy_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe, resource_of
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
@@ -221,8 +222,13 @@ def team_problems(kube: Kube, team: Team, *, will_write: bool) -> list[Problem]:
     return problems
 
 
-def foreign_problems(kube: Kube, team: Team, adopt: t.Collection[str]) -> list[Problem]:
+def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.Collection[str]) -> list[Problem]:
     """Every object of our names that isn't ours, all at once and before anything is written."""
+    problems = []
+    try:
+        refuse_foreign_release(team, release, adopt)
+    except ForeignObjectError as exc:
+        problems.append(Problem(exc.message, exc.remedy))
     secrets = [team.proxy_secret, *([team.store_secret] if team.has_store_password else [])]
     if team.client_secret is not None and team.client_secret.kind == "secret":
         secrets = [name for name in secrets if name != team.client_secret.name]  # somebody else's on purpose, only read
@@ -234,7 +240,6 @@ def foreign_problems(kube: Kube, team: Team, adopt: t.Collection[str]) -> list[P
     found = {
         (kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for version, kind, place in places for item in kube.list(version, kind, place)
     }
-    problems = []
     for obj in desired:
         key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
         live = kube.get("v1", "Secret", key[2], key[1]) if obj["kind"] == "Secret" else found.get(key)

@@ -27,17 +27,23 @@ options:
       - Path of a JSON report to write, on the controller.
     type: path
     default: ""
+requirements:
+  - kubernetes >= 37 (Python)
+  - collection kubernetes.core >= 6.5.0
 attributes:
   check_mode:
     support: full
+    description: Can run in check mode without changing anything.
     details:
       - Nothing is ever changed, so check mode makes no difference.
   diff_mode:
     support: none
+    description: Returns what changed.
     details:
       - There is nothing that could differ.
   idempotent:
     support: full
+    description: A second run with the same inventory changes nothing.
     details:
       - It only reads.
 notes:
