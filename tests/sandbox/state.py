@@ -60,7 +60,8 @@ def render_env(layout: Layout, ports: Ports) -> str:
     }
     lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     chart = shlex.quote(str(layout.checkout / "tests" / "charts" / "oauth2-proxy"))
-    lines.append(f'export OAUTH2_PROXY_CHART="${{OAUTH2_PROXY_CHART:-{chart}}}"')
+    lines.append(f'[ -n "${{OAUTH2_PROXY_CHART:-}}" ] || OAUTH2_PROXY_CHART={chart}')
+    lines.append("export OAUTH2_PROXY_CHART")
     lines.append(f'export PATH={shlex.quote(str(layout.bin))}:"$PATH"')
     return "\n".join(lines) + "\n"
 
