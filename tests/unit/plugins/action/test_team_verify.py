@@ -1,0 +1,146 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the action reads, how it reaches Entra, and what it writes down."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import pathlib
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.platform.gateway_auth.plugins.action import team_verify
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _model
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import Live
+
+TEAM = _model.Team(
+    name="team-a",
+    environment="test",
+    stack="monitoring",
+    domain="example.test",
+    tenant_id="11111111-1111-4111-8111-111111111111",
+    client_id="aaaaaaaa-0000-4000-8000-00000000000a",
+    cluster=_model.ClusterRef("kubeconfig"),
+    gateway=_model.GatewayRef(),
+    probe=_model.Probe(),
+    chart=_model.Chart("chart", "1"),
+    allowed_groups=(_model.Group("5f0c0c7e-0000-4000-8000-0000000000a1"),),
+    apps=(),
+    trusted_proxy_cidrs=("10.0.0.0/8",),
+)
+PROBED = dataclasses.replace(TEAM, probe=_model.Probe(proxy="http://probe:3128", ca_file="/ca.pem"))
+
+
+class Cluster:
+    """A Kube that only reads; ``forbidden`` kinds are refused."""
+
+    def __init__(self, objects: dict[tuple[str, str], dict[str, t.Any]] | None = None, forbidden: tuple[str, ...] = ()) -> None:
+        self.objects = objects or {}
+        self.forbidden = forbidden
+        self.asked_logs: list[str] = []
+
+    def get(self, _api_version: str, kind: str, name: str, _namespace: str = "") -> dict[str, t.Any] | None:
+        if kind in self.forbidden:
+            raise ForbiddenError(f"get {kind}")
+        return self.objects.get((kind, name))
+
+    def list(self, _api_version: str, kind: str, _namespace: str = "", _labels: t.Any = None) -> list[dict[str, t.Any]]:
+        if kind in self.forbidden:
+            raise ForbiddenError(f"list {kind}")
+        return [obj for (found, _name), obj in self.objects.items() if found == kind]
+
+    def logs(self, _namespace: str, pod: str, tail: int = 0) -> str:
+        self.asked_logs.append(pod)
+        return f"{pod}: AADSTS7000215 in {tail} lines"
+
+
+def _as_kube(cluster: Cluster) -> Kube:
+    return t.cast("Kube", cluster)
+
+
+@pytest.mark.parametrize(
+    ("team", "environment", "proxy", "ca_file", "system_store"),
+    [
+        pytest.param(TEAM, {}, "", "", False, id="directly"),
+        pytest.param(TEAM, {"https_proxy": "http://corp:8080"}, "http://corp:8080", "", False, id="the machine's proxy"),
+        pytest.param(PROBED, {}, "http://probe:3128", "/ca.pem", True, id="the probe's proxy, its CA beside the system's"),
+        pytest.param(PROBED, {"https_proxy": "http://corp:8080"}, "http://corp:8080", "", False, id="never the gateway's CA elsewhere"),
+        pytest.param(PROBED, {"https_proxy": "http://probe:3128/"}, "http://probe:3128", "/ca.pem", True, id="both are the same"),
+        pytest.param(TEAM, {"https_proxy": "http://corp:8080", "no_proxy": ".microsoftonline.com"}, "", "", False, id="no_proxy"),
+    ],
+)
+def test_way_to_entra(team: _model.Team, environment: dict[str, str], proxy: str, ca_file: str, system_store: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client = team_verify._entra_client(team)
+    assert (client.proxy, client.ca_file, client.system_store) == (proxy, ca_file, system_store)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "credential", "secret", "unread"),
+    [
+        pytest.param(
+            Cluster({("Secret", "oauth2-proxy-team-a"): {"data": {"client-secret": base64.b64encode(b"s~1").decode()}}}), "client_secret", "s~1", 0, id="read"
+        ),
+        pytest.param(Cluster(), "client_secret", "", 0, id="not there yet"),
+        pytest.param(Cluster(forbidden=("Secret",)), "client_secret", "", 1, id="not allowed"),
+        pytest.param(Cluster({("Secret", "oauth2-proxy-team-a"): {"data": {"client-secret": "/w=="}}}), "client_secret", "", 1, id="not text"),
+        pytest.param(Cluster(forbidden=("Secret",)), "federated", "", 0, id="federated has none"),
+    ],
+)
+def test_the_client_secret_is_read_where_the_proxy_reads_it(cluster: Cluster, credential: str, secret: str, unread: int) -> None:
+    live = Live()
+    team_verify.ActionModule._read_secret(_as_kube(cluster), dataclasses.replace(TEAM, credential=credential), live)
+    assert (live.client_secret, len(live.unread)) == (secret, unread)
+    assert "s~1" not in repr(live)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "log", "unread"),
+    [
+        pytest.param(Cluster({("Pod", "p1"): {"metadata": {"name": "p1"}}, ("Pod", "p2"): {"metadata": {"name": "p2"}}}), ("p1: ", "p2: "), 0, id="pods"),
+        pytest.param(Cluster(forbidden=("Pod",)), (), 1, id="not allowed"),
+        pytest.param(Cluster(), (), 0, id="no pods"),
+    ],
+)
+def test_the_proxy_log_is_that_of_its_pods(cluster: Cluster, log: tuple[str, ...], unread: int) -> None:
+    live = Live(deployments=[{"metadata": {"name": TEAM.release}, "spec": {"selector": {"matchLabels": {"app": "x"}}}}])
+    team_verify.ActionModule._read_log(_as_kube(cluster), TEAM, live)
+    assert all(part in live.proxy_log for part in log)
+    assert len(live.unread) == unread
+
+
+def test_no_deployment_has_no_log() -> None:
+    cluster, live = Cluster({("Pod", "p1"): {"metadata": {"name": "p1"}}}), Live()
+    team_verify.ActionModule._read_log(_as_kube(cluster), TEAM, live)
+    assert (live.proxy_log, cluster.asked_logs) == ("", [])
+
+
+def test_the_report_is_written_whole_with_its_folder(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "new" / "report.json"
+    team_verify._write(str(path), {"ok": True})
+    team_verify._write(str(path), {"ok": False})
+    assert json.loads(path.read_text()) == {"ok": False}
+    assert [item.name for item in path.parent.iterdir()] == ["report.json"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_report_that_cannot_be_written_names_the_option(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AnsibleActionFail, match="report"):
+        team_verify._write(str(tmp_path / "file" / "report.json"), {})
+
+
+def test_names_that_are_not_in_dns_have_no_address() -> None:
+    assert team_verify._resolve("no-such-host.invalid") == []
+    assert "127.0.0.1" in team_verify._resolve("localhost")
