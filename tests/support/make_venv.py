@@ -4,8 +4,8 @@
 
 """Fill .venv: ``make_venv.py runtime`` to run the collection, ``sandbox`` for the embedded cluster too, ``dev`` for all checks and tests.
 
-Standard library only, for it runs before anything is installed. An existing .venv is completed, not replaced, unless its
-interpreter is gone or too old.
+Standard library only, for it runs before anything is installed. An existing folder is completed, not replaced, unless its
+interpreter is gone or too old. VENV names another folder of the checkout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import venv
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("VENV", ".venv")
 PYTHON = VENV / "bin" / "python"
 COLLECTIONS = VENV / "collections" / "ansible_collections"
 OLDEST_PYTHON = (3, 11)
@@ -43,7 +43,7 @@ def create() -> None:
     usable = PYTHON.exists() and subprocess.run([PYTHON, "-c", f"import sys; sys.exit(sys.version_info < {OLDEST_PYTHON})"], check=False).returncode == 0
     if usable:
         return
-    say(f"create .venv with Python {sys.version.split()[0]}")
+    say(f"create {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
     try:
         venv.create(VENV, with_pip=True, clear=VENV.exists(), symlinks=True)
     except subprocess.CalledProcessError:
@@ -97,7 +97,7 @@ def place_ourselves() -> None:
     link = COLLECTIONS / "platform" / "gateway_auth"
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
-        link.symlink_to("../../../..")
+        link.symlink_to(os.path.relpath(ROOT, link.parent))
 
 
 def main() -> None:

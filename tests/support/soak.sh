@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# `make soak`: the proofs that take long. ROUNDS (20) onboardings under the poller; the second pair of versions
+# (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+ROUNDS=${ROUNDS:-20}
+SECOND=.cache/second
+
+echo "soak: $ROUNDS rounds of open windows"
+python -m tests.sandbox up
+for ((round = 1; round <= ROUNDS; round++)); do
+  printf 'soak: round %d of %d\n' "$round" "$ROUNDS"
+  pytest tests/e2e/test_open_windows.py --quiet
+done
+
+# A venv made with a newer Python, beside the usual one; `pyenv` has several, distributions name them python3.N.
+second_python() {
+  local candidate
+  for candidate in ${SECOND_PYTHON:-} python3.14 python3.13 python3.12 ~/.pyenv/versions/3.1[2-9]*/bin/python3; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+}
+python=$(second_python)
+if [[ -z $python ]]; then
+  echo "soak: the second pair needs Python 3.12 or newer: SECOND_PYTHON=/path/to/python3.12 make soak" >&2
+  exit 1
+fi
+echo "soak: second pair with $("$python" --version) and Helm 3"
+mkdir -p "$SECOND/bin"
+VENV=$SECOND/venv "$python" tests/support/make_venv.py dev
+ln -sf "$PWD/.sandbox/bin/helm3" "$SECOND/bin/helm"
+(
+  # shellcheck source=/dev/null
+  source .sandbox/env
+  export PATH=$PWD/$SECOND/bin:$PWD/$SECOND/venv/bin:$PATH ANSIBLE_COLLECTIONS_PATH=$PWD/$SECOND/venv/collections
+  ansible --version | head -1
+  helm version --short
+  pytest tests/unit --quiet
+  molecule test
+)
+
+echo "soak: life cycle of the sandbox"
+pytest tests/sandbox/test_lifecycle.py

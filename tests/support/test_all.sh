@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# `make test`: quick checks first, then everything that needs the cluster. Stops at the first stage that fails and always ends
+# with a line "N passed, N failed". A sandbox that ran before keeps running; one started here is stopped here.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+RESULTS=.cache/results
+began=$SECONDS
+stage=none
+started_sandbox=false
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [[ $started_sandbox == true ]]; then
+    python -m tests.sandbox down >"$RESULTS/sandbox-down.log" 2>&1 || { status=1; cat "$RESULTS/sandbox-down.log"; }
+  fi
+  ((status == 0)) || echo "test: failed in stage '$stage'" >&2
+  echo "test: $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
+  python -m tests.support.results "$RESULTS"/*.xml || status=1
+  exit "$status"
+}
+
+stage() {
+  stage=$1
+  printf '\n== %s (%d s)\n' "$stage" $((SECONDS - began))
+}
+
+rm -rf "$RESULTS"
+mkdir -p "$RESULTS"
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+stage 'fast checks'
+tests/support/lint.sh fast
+stage 'unit tests'
+pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml"
+
+stage 'packages and checks'
+tests/support/deps.sh sandbox browser
+tests/support/lint.sh full
+
+stage 'sandbox'
+if ! python -m tests.sandbox status >/dev/null 2>&1; then
+  started_sandbox=true
+fi
+python -m tests.sandbox up
+
+stage 'demo'
+tests/sandbox/demo.sh
+stage 'molecule'
+tests/support/molecule.sh test
+stage 'end to end'
+pytest tests/e2e --junitxml="$RESULTS/e2e.xml"
