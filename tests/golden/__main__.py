@@ -1,0 +1,34 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rewrite what each golden case expects."""
+
+from __future__ import annotations
+
+import typing as t
+
+import yaml
+
+from tests.golden import COMPILE, cases
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, *_data: t.Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, indentless=False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+for kind, compile_team in COMPILE.items():
+    for case in cases(kind):
+        written, _separator, _old = case.path.read_text(encoding="utf-8").partition("\nexpected:")
+        expected = yaml.dump({"expected": compile_team(case.team)}, Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
+        case.path.write_text(f"{written.rstrip()}\n{expected}", encoding="utf-8")
