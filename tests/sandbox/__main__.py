@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-from . import cluster, images
+from . import cluster, images, kind
 from .assets import Cache
 from .processes import say, warn
 from .settings import SandboxError, layout
@@ -28,9 +28,10 @@ def main() -> int:
     here = layout()
     try:
         if os.environ.get("SANDBOX", "embedded") == "kind" and arguments.command in ("up", "down"):
-            from . import kind
-
-            getattr(kind, arguments.command)(here)
+            if arguments.command == "up":
+                kind.up(here)
+            else:
+                kind.down(here)
         elif arguments.command == "up":
             cluster.up(here)
         elif arguments.command == "down":

@@ -76,7 +76,7 @@ def _start(layout: Layout, inputs: dict[str, Path], store: Path, began: float) -
     init = _spawn_init(layout, inputs, groups, init_log)
     step(f"PID 1 runs as {init.pid}")
     proxy = _spawn_proxy(layout, inputs, ports, groups, init)
-    record |= {"init": init.as_json(), "proxy": proxy.as_json()}
+    record["processes"] = {"init": init.as_json(), "proxy": proxy.as_json()}
     write_record(layout, record)
 
     def ready() -> bool | None:
@@ -169,7 +169,7 @@ def _signal_entra(layout: Layout) -> None:
     aside.rename(config_file)
     log, init_log = layout.logs / "entra.log", layout.logs / "sandbox-init.log"
     told = init_log.stat().st_size
-    os.kill(Process.from_json(read_record(layout)["init"]).pid, signal.SIGHUP)
+    os.kill(Process.from_json(read_record(layout)["processes"]["init"]).pid, signal.SIGHUP)
     ports = read_ports(layout)
 
     def answers() -> bool | None:

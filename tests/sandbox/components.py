@@ -321,40 +321,50 @@ def load_balancer(layout: Layout, inputs: dict[str, Path]) -> Json:
     return kube(layout, inputs, "sandbox-lb", flags)
 
 
-def entra(layout: Layout) -> Json:
-    """The Entra double; ends and starts anew without the cluster (``restart-entra``)."""
+def entra_argv(layout: Layout, listen: str, admin: str) -> list[str]:
+    """Command line of the Entra double, which is a Python package of its own."""
     package = layout.checkout / "tests" / "sandbox" / "entra"
+    return [
+        sys.executable,
+        "-m",
+        "tests.sandbox.entra",
+        f"--listen={listen}",
+        f"--admin={admin}",
+        f"--cert={layout.pki / 'entra.crt'}",
+        f"--key={layout.pki / 'entra.key'}",
+        f"--cast={package / 'cast.yml'}",
+        f"--secrets-dir={layout.entra_secrets}",
+        f"--log={layout.logs / 'entra-requests.log'}",
+    ]
+
+
+def entra(layout: Layout) -> Json:
+    """The double as a component; ends and starts anew without the cluster (``restart-entra``)."""
     return component(
         layout,
         "entra",
-        [
-            sys.executable,
-            "-m",
-            "tests.sandbox.entra",
-            f"--listen={s.ENTRA_IP}:443",
-            "--admin=127.0.0.1:8090",
-            f"--cert={layout.pki / 'entra.crt'}",
-            f"--key={layout.pki / 'entra.key'}",
-            f"--cast={package / 'cast.yml'}",
-            f"--secrets-dir={layout.entra_secrets}",
-            f"--log={layout.logs / 'entra-requests.log'}",
-        ],
+        [*entra_argv(layout, f"{s.ENTRA_IP}:443", "127.0.0.1:8090")],
         {"tcp": f"{s.ENTRA_IP}:443", "seconds": 20},
         directory=str(layout.checkout),
-        needs=str(package / "__main__.py"),
+        needs=str(layout.checkout / "tests" / "sandbox" / "entra" / "__main__.py"),
         expendable=True,
         environment={"PYTHONUNBUFFERED": "1"},
     )
 
 
+def proxy_routes(gateway_https: str, gateway_http: str, entra_address: str) -> dict[str, dict[str, str]]:
+    """All names that the one door knows."""
+    gateway = {"443": gateway_https, "80": gateway_http}
+    return {f"*.{s.DOMAIN}": gateway, s.DOMAIN: gateway, **{host: {"443": entra_address} for host in s.ENTRA_HOSTS}}
+
+
 def proxy_config(layout: Layout, ports: Ports, init_pid: int) -> Json:
     """The one door; see sandboxd's proxyConfig."""
-    gateway = {"443": f"{s.GATEWAY_IP}:443", "80": f"{s.GATEWAY_IP}:80"}
     return {
         "init_pid": init_pid,
         "namespace": f"/proc/{init_pid}/ns/net",
         "listen": f"127.0.0.1:{ports.proxy}",
         "ready_file": str(layout.run / "proxy.ready"),
-        "routes": {f"*.{s.DOMAIN}": gateway, s.DOMAIN: gateway, **{host: {"443": f"{s.ENTRA_IP}:443"} for host in s.ENTRA_HOSTS}},
+        "routes": proxy_routes(f"{s.GATEWAY_IP}:443", f"{s.GATEWAY_IP}:80", f"{s.ENTRA_IP}:443"),
         "relays": {f"127.0.0.1:{ports.api}": "127.0.0.1:6443", f"127.0.0.1:{ports.entra_admin}": "127.0.0.1:8090"},
     }

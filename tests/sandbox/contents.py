@@ -44,26 +44,30 @@ def as_list(objects: Iterable[Json]) -> str:
 
 def base(images: dict[str, str]) -> list[Json]:
     """All that needs no CRD."""
-    return [*dns(), namespace(s.GATEWAY_NAMESPACE), *(entry for team in s.TEAMS for entry in team_apps(team, images))]
+    return [*dns(), *apps(images)]
+
+
+def apps(images: dict[str, str]) -> list[Json]:
+    return [namespace(s.GATEWAY_NAMESPACE), *(entry for team in s.TEAMS for entry in team_apps(team, images))]
 
 
 def namespace(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def corefile() -> str:
+def corefile(port: int = 5353, entra: str = s.ENTRA_IP, gateway_ip: str = s.GATEWAY_IP) -> str:
     """Cluster names, the double for Entra's hosts, and the Gateway for every name of the sandbox's domain."""
     return f"""\
-.:5353 {{
+.:{port} {{
   errors
   health :8080
   ready :8181
   hosts {{
-    {s.ENTRA_IP} {' '.join(s.ENTRA_HOSTS)}
+    {entra} {' '.join(s.ENTRA_HOSTS)}
     fallthrough
   }}
   template IN A {s.DOMAIN} {{
-    answer "{{{{ .Name }}}} 5 IN A {s.GATEWAY_IP}"
+    answer "{{{{ .Name }}}} 5 IN A {gateway_ip}"
   }}
   template IN AAAA {s.DOMAIN} {' '.join(s.ENTRA_HOSTS)} {{
     rcode NOERROR
@@ -186,7 +190,7 @@ def app(space: str, name: str, service: str, image: str, port: int, path: str, a
     pod = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 1,
-        "securityContext": {"fsGroup": 65534},
+        "securityContext": {"runAsUser": 65534, "fsGroup": 65534},
         "containers": [container],
         "volumes": [{"name": "config", "configMap": {"name": "monitoring"}}, {"name": "data", "emptyDir": {}}],
     }
@@ -206,11 +210,14 @@ def app(space: str, name: str, service: str, image: str, port: int, path: str, a
     ]
 
 
-def gateway(certificate: Path, key: Path) -> list[Json]:
+def gateway(certificate: Path, key: Path, service: Json | None = None) -> list[Json]:
     """GatewayClass ``envoy`` and the Gateway, with two Envoys so that whoever tests one new connection meets both."""
     containers = [{"name": name, "startupProbe": FAST, "readinessProbe": FAST} for name in ("envoy", "shutdown-manager")]
     patch = {"spec": {"template": {"spec": {"containers": containers}}}}
     deployment = {"replicas": 2, "patch": {"type": "StrategicMerge", "value": patch}}
+    provider: Json = {"envoyDeployment": deployment}
+    if service is not None:
+        provider["envoyService"] = service
     proxy = {"name": "sandbox", "namespace": s.ENVOY_GATEWAY_NAMESPACE}
     anywhere = {"namespaces": {"from": "All"}}
     encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in (("tls.crt", certificate), ("tls.key", key))}
@@ -226,7 +233,7 @@ def gateway(certificate: Path, key: Path) -> list[Json]:
             "apiVersion": "gateway.envoyproxy.io/v1alpha1",
             "kind": "EnvoyProxy",
             "metadata": proxy,
-            "spec": {"provider": {"type": "Kubernetes", "kubernetes": {"envoyDeployment": deployment}}},
+            "spec": {"provider": {"type": "Kubernetes", "kubernetes": provider}},
         },
         {
             "apiVersion": "gateway.networking.k8s.io/v1",

@@ -25,10 +25,10 @@ SETTLE_SECONDS = 15
 def healthy(layout: Layout) -> str | None:
     """None when the cluster runs and answers through all of its doors, else the first thing that is wrong."""
     record = read_record(layout)
-    if not record.get("complete"):
-        return "it isn't up"
-    for name in ("init", "proxy"):
-        if not Process.from_json(record[name]).alive():
+    if not record.get("complete") or "processes" not in record:
+        return "it isn't up" if not record else "it was not brought up to the end"
+    for name, process in record["processes"].items():
+        if not Process.from_json(process).alive():
             return f"{name} has ended. {why_ended(layout)}"
     ports = read_ports(layout)
     try:
@@ -45,7 +45,7 @@ def settled(layout: Layout) -> str | None:
     while True:
         wrong = healthy(layout)
         record = read_record(layout)
-        runs = record.get("complete") and all(Process.from_json(record[name]).alive() for name in ("init", "proxy"))
+        runs = record.get("complete") and all(Process.from_json(process).alive() for process in record.get("processes", {}).values())
         if wrong is None or not runs or time.monotonic() >= deadline:
             return wrong
         time.sleep(0.5)

@@ -102,7 +102,7 @@ def pid_of(layout: Layout, what: str) -> int:
     """A process of the sandbox by its component's name."""
     record = state.read_record(layout)
     if what in ("init", "proxy"):
-        return int(record[what]["pid"])
+        return int(record["processes"][what]["pid"])
     for pid in cgroups.members([Path(path) for path in record["cgroups"]]):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -148,7 +148,7 @@ def test_down_leaves_nothing_after_a_kill(sandbox: Layout, victim: str) -> None:
 def test_a_dead_component_ends_the_cluster_with_a_reason(sandbox: Layout) -> None:
     command(sandbox, "up", UP_SECONDS)
     os.kill(pid_of(sandbox, "kube-scheduler"), signal.SIGKILL)
-    processes = [Process.from_json(state.read_record(sandbox)[name]) for name in ("init", "proxy")]
+    processes = [Process.from_json(process) for process in state.read_record(sandbox)["processes"].values()]
     wait_for("the cluster and its proxy to end", lambda: None if any(p.alive() for p in processes) else True, 20)
     wrong = health.healthy(sandbox)
     assert wrong is not None
