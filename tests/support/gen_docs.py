@@ -84,7 +84,7 @@ def long_page(spec: Option) -> str:
 
 
 def wanted() -> dict[pathlib.Path, str]:
-    spec = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["main"]
+    spec = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["inventory"]
     readme = SHORT.read_text(encoding="utf-8")
     before, _begin, rest = readme.partition(BEGIN)
     _old, _end, after = rest.partition(END)

@@ -1,0 +1,88 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the documents tell a reader to type is run by some test, and what they link to exists."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("roles/*/README.md"))]
+
+# Command (a pattern), and where it is run: a file that holds the text after the colon. Or the reason why nothing runs it.
+RUN_BY: dict[str, str] = {
+    r"make (demo|test|sandbox|sandbox-down|molecule|bench|soak|lint|lint-fast|lint-full|unit|e2e|venv|setup|deps|lock)": "Makefile:{0}:",
+    r"(?:\.venv/bin/)?ansible-playbook playbooks/render_team\.yml -e team=a(?: -e dest=\w+)?": "tests/e2e:render_team",
+    r"ansible-playbook playbooks/(?:prepare_gateway|onboard_team|verify_team|validate_teams)\.yml(?: -e team=a)?(?: --check --diff)?": "tests/e2e:playbook(",
+    r"ansible-playbook platform\.gateway_auth\.onboard_team -i inventory -e team=a": "molecule:platform.gateway_auth.onboard_team",
+    r"\.venv/bin/python -m tests\.sandbox (?:status|logs)": "tests/support/test_all.sh:tests.sandbox status",
+    r"\. \.sandbox/env": "tests/e2e/sandbox.py:.sandbox",
+    r"curl --proxy \$SANDBOX_PROXY --cacert \$SANDBOX_CA .*": "tests/sandbox/demo.sh:--cacert",
+    r"kubectl get [a-z,]+ --all-namespaces": "molecule:--all-namespaces",
+}
+NOT_RUN = {
+    r"ansible-galaxy collection install .*": "the tests reach no Galaxy; lint installs the built tarball and runs its playbooks by name",
+    r"python3 -m pip install -r ~/\.ansible/.*": "the same file is installed into .venv",
+    r"kubectl get namespace kube-system -o jsonpath=.*": "plain kubectl",
+}
+
+
+def commands(page: pathlib.Path) -> list[str]:
+    """Every command of the ```console and ```sh blocks."""
+    found = []
+    for language, block in re.findall(r"^[ ]*```(console|sh)\n(.*?)^[ ]*```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            stripped = line.strip()
+            if language == "console":
+                found += [stripped[2:]] if stripped.startswith("$ ") else []
+            elif stripped and not stripped.startswith("#"):
+                found.append(stripped)
+    return found
+
+
+def holds(where: pathlib.Path, text: str) -> bool:
+    files = [where] if where.is_file() else [path for path in where.rglob("*") if path.suffix in (".py", ".yml", ".sh")]
+    return any(text in path.read_text(encoding="utf-8") for path in files)
+
+
+COMMANDS = [pytest.param(command, id=f"{page.relative_to(ROOT)}: {command}") for page in PAGES for command in commands(page)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_run_by_a_test_or_says_why_not(command: str) -> None:
+    command = command.split("  #")[0].strip()
+    for pattern, where in RUN_BY.items():
+        if match := re.fullmatch(pattern, command):
+            file, _colon, text = where.partition(":")
+            wanted = text.format(*match.groups())
+            assert holds(ROOT / file, wanted), f"nothing in {file} holds {wanted!r}"
+            return
+    assert any(re.fullmatch(pattern, command) for pattern in NOT_RUN), "add it to RUN_BY, or to NOT_RUN with the reason"
+
+
+@pytest.mark.parametrize("pattern", [*RUN_BY, *NOT_RUN])
+def test_no_entry_outlives_its_command(pattern: str) -> None:
+    assert any(re.fullmatch(pattern, str(entry.values[0]).split("  #")[0].strip()) for entry in COMMANDS)
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_internal_link_leads_somewhere(page: pathlib.Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _hash, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{target} doesn't exist"
+        if anchor:
+            assert anchor in anchors(there), f"{target}: no such heading"
