@@ -19,13 +19,14 @@ import yaml
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values, store_objects
 from tests.golden import Case, cases, team
+from tests.support.tools import tool
 
 CHART = pathlib.Path(__file__).parents[2] / "charts" / "oauth2-proxy"
-HELM = os.environ.get("HELM") or shutil.which("helm") or ""
+HELM = tool("helm")
 UPSTREAM = os.environ.get("OAUTH2_PROXY_UPSTREAM_CHART", "")
 VALUES = cases("values")
 
-needs_helm = pytest.mark.skipif(not HELM, reason="no helm: put it on PATH (`make sandbox` and `. .sandbox/env` do) or set HELM to its path")
+needs_helm = pytest.mark.skipif(not HELM, reason="no helm: `make sandbox` brings one, or set HELM to the path of one")
 needs_upstream = pytest.mark.skipif(
     not (HELM and UPSTREAM),
     reason="set OAUTH2_PROXY_UPSTREAM_CHART to a folder with the upstream chart, from"

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 import subprocess
@@ -18,6 +17,7 @@ import yaml
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.golden import COMPILE, Case, cases, team
+from tests.support.tools import tool
 
 MANIFESTS = cases("manifests")
 REDIRECT = "x-auth-request-redirect"
@@ -137,8 +137,8 @@ def test_the_header_that_is_set_is_not_removed_again() -> None:
 
 # --- Envoy Gateway's own word --------------------------------------------------------------------------------------------
 
-EGCTL = os.environ.get("EGCTL", "")
-needs_egctl = pytest.mark.skipif(not EGCTL, reason="set EGCTL to an egctl binary (1.8 or newer) to have Envoy Gateway judge every golden case")
+EGCTL = tool("egctl")
+needs_egctl = pytest.mark.skipif(not EGCTL, reason="no egctl: `make sandbox` builds one, or set EGCTL to the path of one (1.8 or newer)")
 
 
 @needs_egctl
