@@ -34,7 +34,11 @@ _POLICY_CRD = "securitypolicies.gateway.envoyproxy.io"
 _NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("v1", "Secret", ("get", "list", "create", "patch", "update", "delete")),
     ("v1", "Service", ("get", "create", "patch")),
+    ("v1", "ServiceAccount", ("get", "create", "patch")),
+    ("v1", "ConfigMap", ("get", "create", "patch")),
     ("apps/v1", "Deployment", ("get", "create", "patch")),
+    ("policy/v1", "PodDisruptionBudget", ("get", "create", "patch")),
+    ("networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch")),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
 )
