@@ -155,8 +155,10 @@ class Kube:
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if obj["metadata"].get("uid"):
             body["preconditions"] = {"uid": obj["metadata"]["uid"]}
+        if dry_run:  # in the body: beside one, the API server ignores the query (apiserver, handlers/delete.go)
+            body["dryRun"] = ["All"]
         try:
-            self._call("DELETE", _path_of(obj), _dry(dry_run), body, what=f"delete {describe(obj)}")
+            self._call("DELETE", _path_of(obj), None, body, what=f"delete {describe(obj)}")
         except (_NotFound, _Conflict):
             return False
         return True
