@@ -27,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     here = layout()
     try:
-        if os.environ.get("SANDBOX", "embedded") == "kind" and arguments.command in ("up", "down"):
+        if os.environ.get("SANDBOX") == "kind" and arguments.command in ("up", "down"):
             if arguments.command == "up":
                 kind.up(here)
             else:

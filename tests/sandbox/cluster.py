@@ -105,6 +105,8 @@ def down(layout: Layout) -> None:
 
 def clean(layout: Layout) -> int:
     """Remove what an earlier run left, but for ports.json (so that addresses stay) and the lock."""
+    if "kind" in read_record(layout):
+        raise SandboxError("This checkout has a kind cluster. End it first: SANDBOX=kind make sandbox-down")
     ended = _end_processes(layout)
     if layout.state.is_dir():
         for entry in layout.state.iterdir():

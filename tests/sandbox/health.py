@@ -19,7 +19,8 @@ from .processes import Process, tail
 from .settings import DOMAIN, Layout, SandboxError
 from .state import read_ports, read_record
 
-SETTLE_SECONDS = 15
+# Long, because the alternative is to end a cluster that may be in use.
+SETTLE_SECONDS = 60
 
 
 def healthy(layout: Layout) -> str | None:

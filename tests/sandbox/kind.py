@@ -269,6 +269,8 @@ def _ended(process: Process) -> bool | None:
 
 def _clean(layout: Layout) -> None:
     record = read_record(layout)
+    if "cgroups" in record:
+        raise SandboxError("This checkout has an embedded cluster. End it first: SANDBOX= make sandbox-down")
     for name, entry in record.get("processes", {}).items():
         process = Process.from_json(entry)
         if process.alive():

@@ -1,3 +1,6 @@
+// GNU General Public License v3.0+ (see LICENSE)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Command kube is etcd and every Kubernetes component of the embedded cluster in one static binary.
 //
 // The component is chosen by the name the binary is called by (a symlink named kubelet, etcd, ...) or by its first

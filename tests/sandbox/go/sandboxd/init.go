@@ -1,3 +1,6 @@
+// GNU General Public License v3.0+ (see LICENSE)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 package main
 
 import (

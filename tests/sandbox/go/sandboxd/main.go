@@ -1,3 +1,6 @@
+// GNU General Public License v3.0+ (see LICENSE)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Command sandboxd holds the two own programs of the embedded cluster.
 //
 //	sandboxd init CONFIG    PID 1 of the cluster's namespaces: prepares them, starts the components, watches them

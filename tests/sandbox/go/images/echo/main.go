@@ -1,3 +1,6 @@
+// GNU General Public License v3.0+ (see LICENSE)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Command echo answers every request with what arrived, as JSON. It's the app behind the Gateway whose view tests
 // need: which headers, which path bytes.
 package main

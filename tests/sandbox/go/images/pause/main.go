@@ -1,3 +1,6 @@
+// GNU General Public License v3.0+ (see LICENSE)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Command pause is the process that holds a pod's namespaces: it reaps children and ends on a signal.
 package main
 
