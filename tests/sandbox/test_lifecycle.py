@@ -59,6 +59,15 @@ class Machine:
         )
 
 
+def test_the_proxys_own_tests() -> None:
+    cache = Cache(cache_folder())
+    assert cache.go_version
+    module = CHECKOUT / "tests" / "sandbox" / "go" / "sandboxd"
+    for arguments in (["vet", "./..."], ["test", "./..."]):
+        done = subprocess.run(["go", *arguments], cwd=module, env=cache.go_env, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def copy_of_checkout(folder: Path) -> Layout:
     """What the sandbox needs of a checkout, and no state."""
     for name in ("__init__.py", "sandbox"):
@@ -170,6 +179,17 @@ def test_up_after_an_aborted_up(sandbox: Layout) -> None:
         starting.wait(10)
     command(sandbox, "up", UP_SECONDS)
     assert health.healthy(sandbox) is None
+
+
+def test_a_long_path_with_a_space(tmp_path: Path) -> None:
+    layout = copy_of_checkout(tmp_path / ("a long folder name " * 6).strip())
+    layout.state.mkdir()
+    try:
+        command(layout, "up", UP_SECONDS)
+        assert health.healthy(layout) is None
+    finally:
+        command(layout, "down", DOWN_SECONDS)
+    assert left_of(layout) == []
 
 
 def test_down_finds_the_cluster_without_its_state(sandbox: Layout) -> None:
