@@ -43,6 +43,7 @@ from .settings import (
 LOCK_SECONDS = 30 * 60
 BUILD_SECONDS = 25 * 60
 FETCH_SECONDS = 10 * 60
+UNUSED_SECONDS = 7 * 24 * 3600
 
 _VERSION = "k8s.io/component-base/version"
 _GATEWAY = "github.com/envoyproxy/gateway"
@@ -175,6 +176,7 @@ class Cache:
         """The folder of an asset, built if it isn't there."""
         target = self.path(name, key)
         if target.is_dir():
+            os.utime(target)
             return target
         with self.locked(name):
             if target.is_dir():  # another checkout built it meanwhile
@@ -191,7 +193,14 @@ class Cache:
                     shutil.rmtree(aside)
             self.seconds[name] = time.monotonic() - began
             say(f"[build] {name}: {self.seconds[name]:.1f} s")
+            self.prune(name)
         return target
+
+    def prune(self, name: str) -> None:
+        """Remove what no checkout has asked for in a week; a cluster that runs keeps its own links to the image store."""
+        for path in self.root.glob(f"{name}-*"):
+            if re.fullmatch(r"[0-9a-f]{16}", path.name[len(name) + 1 :]) and time.time() - path.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(path)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -81,6 +82,18 @@ def test_an_asset_is_built_once_and_never_half(tmp_path: Path) -> None:
     assert (cache.ensure("thing", "1", works) / "whole").exists()
     assert cache.ensure("thing", "1", fails) == cache.path("thing", "1")
     assert len(built) == 1
+
+
+def test_what_nobody_asked_for_in_a_week_is_removed(tmp_path: Path) -> None:
+    cache = assets.Cache(tmp_path)
+    keys = {name: assets.digest(name) for name in ("old", "asked for", "new")}
+    for name in ("old", "asked for"):
+        os.utime(cache.ensure("kube", keys[name], lambda folder: None), (0, 0))
+    other = cache.ensure("kube-proxy", keys["old"], lambda folder: None)
+    os.utime(other, (0, 0))
+    cache.ensure("kube", keys["asked for"], lambda folder: None)
+    cache.ensure("kube", keys["new"], lambda folder: None)
+    assert {path.name for path in tmp_path.glob("kube*")} == {f"kube-{keys['asked for']}", f"kube-{keys['new']}", other.name}
 
 
 @pytest.mark.parametrize(
