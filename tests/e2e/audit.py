@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import json
-import pathlib
-import time
 import typing as t
+
+from .sandbox import Sandbox
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 # Questions in the form of a create: they change nothing.
@@ -18,22 +18,17 @@ LEASES = frozenset({"leases"})
 
 
 class AuditLog:
-    """Marks a place in the log, and reads the writes after it."""
+    """Marks a place in the log, and reads the writes after it. The API server writes them down before it answers."""
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self._path = path
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._path = sandbox.audit_log
 
     def here(self) -> int:
         return self._path.stat().st_size
 
-    def writes(self, since: int, user: str, settle: float = 0.3) -> list[str]:
+    def writes(self, since: int, user: str) -> list[str]:
         """Requests of ``user`` after ``since`` that changed something, or tried to: ``create secrets monitoring-team-a/x``."""
-        time.sleep(settle)  # the log is written after the answer is given
         return [_tell(event) for event in self._events(since) if _is_write(event, user)]
-
-    def count(self, since: int, user: str) -> int:
-        """Requests of any kind, to see that the user's traffic is in the log at all."""
-        return sum(event.get("user", {}).get("username") == user for event in self._events(since))
 
     def _events(self, since: int) -> t.Iterator[dict[str, t.Any]]:
         with self._path.open("rb") as log:

@@ -30,9 +30,12 @@ _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "cont
 
 
 class DoctoredApi:
-    """``with DoctoredApi(sandbox, doctor) as api: …``; ``doctor(path, document)`` returns what the caller gets to see."""
+    """``with DoctoredApi(sandbox, doctor) as api: …``; ``doctor(path, document)`` returns what the caller gets to see.
 
-    def __init__(self, sandbox: Sandbox, doctor: Doctor) -> None:
+    Without a doctor it only counts: the audit log of the sandbox has writes by anybody, and reads by people only.
+    """
+
+    def __init__(self, sandbox: Sandbox, doctor: Doctor | None = None) -> None:
         cluster = json.loads(sandbox.kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
         self._upstream = urllib.parse.urlsplit(cluster["server"])
         with tempfile.NamedTemporaryFile("wb", suffix=".crt") as ca:
@@ -43,7 +46,8 @@ class DoctoredApi:
             ca.flush()
             self._context = ssl.create_default_context(cafile=ca.name)
         self._server_name = cluster.get("tls-server-name") or self._upstream.hostname
-        self._doctor = doctor
+        self._doctor = doctor or _as_it_is
+        self.seen: list[str] = []  # every request, `GET /api/v1/…`
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -76,6 +80,7 @@ class DoctoredApi:
         self._thread.join(5)
 
     def _forward(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        self.seen.append(f"{handler.command} {handler.path}")
         length = int(handler.headers.get("Content-Length") or 0)
         body = handler.rfile.read(length) if length else None
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in _HOP_HEADERS}
@@ -94,6 +99,10 @@ class DoctoredApi:
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
+
+
+def _as_it_is(_path: str, document: Object) -> Object:
+    return document
 
 
 def old_crd(path: str, document: Object) -> Object:

@@ -33,6 +33,10 @@ class SandboxMissing(Exception):
     """No sandbox runs; the message is the command that starts one."""
 
 
+class CommandError(Exception):
+    """A command of the tests' own failed; the message has what it said."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A finished command."""
@@ -68,7 +72,7 @@ class Sandbox:
         try:
             found.kubectl("get", "--raw", "/readyz")
             found.entra("GET", "/healthz")
-        except (subprocess.CalledProcessError, OSError) as exc:
+        except (CommandError, OSError) as exc:
             raise SandboxMissing(f"The embedded cluster doesn't answer ({exc}). Start it: make sandbox") from exc
         return found
 
@@ -91,7 +95,7 @@ class Sandbox:
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         done = subprocess.run(["kubectl", *args], env=self.env, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, ["kubectl", *args], done.stdout, done.stderr)
+            raise CommandError(f"kubectl {' '.join(args)} ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
     def get(self, kind: str, name: str = "", namespace: str = "", *, labels: str = "") -> t.Any:

@@ -18,6 +18,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import stat
 import subprocess
 import typing as t
@@ -28,7 +29,7 @@ from .audit import AuditLog
 from .doctored import Doctor, DoctoredApi, broken_envoy, narrow_listener, old_crd
 from .inventory import Inventory
 from .sandbox import Run, Sandbox
-from .workload import Identity, delete_namespace, namespace, service, write_kubeconfig
+from .workload import Identity, delete_namespaces, namespace, service, write_kubeconfig
 
 STACK = "e2ebad"
 FOREIGN = "e2eforeign"
@@ -109,7 +110,6 @@ class Case:
 CASES = [
     Case("unknown team", ("zzz", ("team-a", "no such")), args=("-e", "team=zzz"), reads=False),
     Case("team and limit apart", ("team", "limit"), args=("-e", "team=a", "--limit", "team-b"), reads=False),
-    Case("limit matches nothing", (("limit", "pattern"),), args=("--limit", "team-zzz"), reads=False),
     Case("no inventory", ("inventory",), bend=lambda s: _empty(s.inventory), reads=False),
     Case("no teams in the inventory", ("teams",), bend=lambda s: _no_teams(s.inventory), args=(), reads=False),
     Case("cluster unreachable", ("did not answer", "gateway_auth_cluster"), lambda s: s.kubeconfig({"server": "https://127.0.0.1:1"}), reads=False),
@@ -137,7 +137,7 @@ CASES = [
     Case("helm too old", ("3.9.0", ("elm",)), lambda s: s.fake_helm("v3.9.0")),
     Case("service absent", ("noservice", "service"), lambda s: s.app(service={"name": "noservice", "port": 9090})),
     Case("port absent", ("9999", "port"), lambda s: s.app(service={"name": "prometheus-service-team-a", "port": 9999})),
-    Case("hostname not covered", ("elsewhere.test", "listener"), lambda s: s.set(gateway_auth_domain="elsewhere.test")),
+    Case("hostname not covered", ("elsewhere.test", "Listener", "gateway_auth_domain"), lambda s: s.set(gateway_auth_domain="elsewhere.test")),
     Case("foreign Secret", ("Secret", "oauth2-proxy-team-a", "adopt"), lambda s: s.set(gateway_auth_stack=FOREIGN)),
     Case("foreign route", ("HTTPRoute", "prometheus-team-a", "adopt"), lambda s: s.set(gateway_auth_stack=f"{FOREIGN}r")),
     Case("placeholder", ("<YOUR_TENANT_ID>", "gateway_auth_tenant_id"), lambda s: s.set(gateway_auth_tenant_id="<YOUR_TENANT_ID>"), reads=False),
@@ -217,11 +217,11 @@ def places(sandbox: Sandbox) -> collections.abc.Iterator[None]:
         "metadata": {"name": "prometheus-team-a", "namespace": f"{FOREIGN}r-team-a"},
         "spec": {"hostnames": ["theirs.example.test"], "rules": [{"backendRefs": [{"name": "theirs", "port": 80}]}]},
     }
+    delete_namespaces(sandbox, *names)
     listed = [service(name, place, port) for place in names for name, port in services]
     sandbox.apply(READ_ONLY_ROLE, *(namespace(name) for name in names), *listed, secret, route)
     yield
-    for name in names:
-        delete_namespace(sandbox, name, wait=False)
+    delete_namespaces(sandbox, *names, wait=False)
 
 
 @pytest.fixture(scope="module")
@@ -230,26 +230,24 @@ def verdicts(sandbox: Sandbox, example: Inventory, places: None, tmp_path_factor
     sandbox.playbook("prepare_gateway", inventory=example.path).must()
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         folders = [tmp_path_factory.mktemp("bad") for _case in CASES]
-        done = pool.map(lambda number: _run(sandbox, example, number, CASES[number], folders[number]), range(len(CASES)))
+        done = pool.map(lambda case, folder: _run(sandbox, example, case, folder), CASES, folders)
         return dict(zip((case.id for case in CASES), done, strict=True))
 
 
-def _run(sandbox: Sandbox, example: Inventory, number: int, case: Case, folder: pathlib.Path) -> Verdict:
-    identity = Identity(sandbox, f"bad-{number}", folder, case.role)
+def _run(sandbox: Sandbox, example: Inventory, case: Case, folder: pathlib.Path) -> Verdict:
+    identity = Identity(sandbox, re.sub(r"[^a-z0-9]+", "-", case.id.lower()), folder, case.role)
     inventory = example.copy(folder)
     setting = Setting(sandbox, inventory, folder, identity)
-    setting.set(gateway_auth_cluster={"kubeconfig": str(identity.kubeconfig)}, gateway_auth_stack=STACK)
+    setting.set(gateway_auth_stack=STACK)
     with inventory.team("team-a") as data:
         data["gateway_auth_apps"] = [app for app in data["gateway_auth_apps"] if app["name"] != "echo"]
-    with contextlib.ExitStack() as stack:
-        if case.doctor is not None:
-            api = stack.enter_context(DoctoredApi(sandbox, case.doctor))
-            setting.kubeconfig(api.cluster)
+    with DoctoredApi(sandbox, case.doctor) as api:
+        setting.kubeconfig(api.cluster)
         case.bend(setting)
-        audit = AuditLog(sandbox.audit_log)
+        audit = AuditLog(sandbox)
         since = audit.here()
         run = sandbox.playbook(case.playbook, *case.args, inventory=inventory.path, env=setting.env)
-        return Verdict(run, audit.writes(since, identity.user), audit.count(since, identity.user))
+        return Verdict(run, audit.writes(since, identity.user), len(api.seen))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -274,33 +272,34 @@ def test_a_wrong_client_secret_is_named_by_verify(sandbox: Sandbox, onboarded: I
     """The Secret is bent under the running proxy, which has read the right one; verify judges what the next pod would get."""
     identity = Identity(sandbox, "verify", tmp_path)
     inventory = onboarded.copy(tmp_path)
-    with inventory.platform() as data:
-        data["gateway_auth_cluster"]["kubeconfig"] = str(identity.kubeconfig)
     place = ("-n", "monitoring-team-a")
     right = sandbox.get("secret", "oauth2-proxy-team-a", "monitoring-team-a")["data"]["client-secret"]
-    audit = AuditLog(sandbox.audit_log)
-    try:
-        patch = {"stringData": {"client-secret": "CANARY-wrong-secret"}}
-        sandbox.kubectl(*place, "patch", "secret", "oauth2-proxy-team-a", "-p", json.dumps(patch))
-        since = audit.here()
-        run = sandbox.playbook("verify_team", "-e", "team=a", inventory=inventory.path)
-        assert audit.writes(since, identity.user) == []
-        assert audit.count(since, identity.user) > 0
-    finally:
-        sandbox.kubectl(*place, "patch", "secret", "oauth2-proxy-team-a", "-p", json.dumps({"data": {"client-secret": right}}))
+    audit = AuditLog(sandbox)
+    with DoctoredApi(sandbox) as api:
+        Setting(sandbox, inventory, tmp_path, identity).kubeconfig(api.cluster)
+        try:
+            patch = {"stringData": {"client-secret": "CANARY-wrong-secret"}}
+            sandbox.kubectl(*place, "patch", "secret", "oauth2-proxy-team-a", "-p", json.dumps(patch))
+            since = audit.here()
+            run = sandbox.playbook("verify_team", "-e", "team=a", inventory=inventory.path)
+            assert audit.writes(since, identity.user) == []
+        finally:
+            sandbox.kubectl(*place, "patch", "secret", "oauth2-proxy-team-a", "-p", json.dumps({"data": {"client-secret": right}}))
+        sandbox.playbook("verify_team", "-e", "team=a", inventory=inventory.path).must()
+        assert api.seen
+        assert [request for request in api.seen if not request.startswith("GET ")] == []
     assert run.rc != 0
     output = " ".join(run.output.split())
     for word in ("AADSTS7000215", "gateway_auth_client_secret", "onboard_team"):
         assert word in output, run.output[-4000:]
     assert "CANARY" not in output
     assert "[WARNING]" not in output
-    sandbox.playbook("verify_team", "-e", "team=a", inventory=inventory.path).must()
 
 
 def test_the_audit_log_sees_writes(sandbox: Sandbox, tmp_path: pathlib.Path) -> None:
     """Otherwise "no writes" would prove nothing; and the exceptions are the ones meant."""
     identity = Identity(sandbox, "writer", tmp_path)
-    audit = AuditLog(sandbox.audit_log)
+    audit = AuditLog(sandbox)
     since = audit.here()
     kubectl = ["kubectl", "--kubeconfig", str(identity.kubeconfig), "-n", identity.NAMESPACE]
     for args in (

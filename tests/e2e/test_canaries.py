@@ -26,7 +26,7 @@ import pytest
 
 from .inventory import Inventory
 from .sandbox import DOMAIN, ROOT, Run, Sandbox
-from .workload import delete_namespace, echo, namespace
+from .workload import delete_namespaces, echo, namespace
 
 TEAM = "team-c1"
 NAMESPACE = f"monitoring-{TEAM}"
@@ -85,7 +85,7 @@ def evidence(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.Te
     registered = sandbox.entra("GET", "/apps/team-b")["redirect_uris"]
     ours = [f"https://{host}.{DOMAIN}/oauth2/callback" for host in (f"echo-{TEAM}", f"monitoring-oauth2-{TEAM}")]
     sandbox.entra("PUT", "/apps/team-b", {"redirect_uris": list(dict.fromkeys([*registered, *ours]))})
-    delete_namespace(sandbox, NAMESPACE)
+    delete_namespaces(sandbox, NAMESPACE)
     sandbox.apply(namespace(NAMESPACE), *echo(NAMESPACE))
     kept = folder / "ansible"
     env = {
@@ -115,7 +115,7 @@ def evidence(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.Te
         if found:
             secrets[key] = base64.b64decode(found["data"][key]).decode()
     yield Evidence(runs, arguments, started, folder, secrets)
-    delete_namespace(sandbox, NAMESPACE, wait=False)
+    delete_namespaces(sandbox, NAMESPACE, wait=False)
     sandbox.entra("PUT", "/apps/team-b", {"redirect_uris": [uri for uri in registered if uri not in ours]})
 
 

@@ -19,7 +19,7 @@ import pytest
 from .inventory import Inventory
 from .poller import CLOSED_KINDS, OPEN, Poller, judge
 from .sandbox import DOMAIN, LOGIN, ROOT, TENANT, Sandbox
-from .workload import delete_namespace, echo, namespace
+from .workload import delete_namespaces, echo, namespace
 
 TEAM = "team-w1"
 NAMESPACE = f"monitoring-{TEAM}"
@@ -48,11 +48,11 @@ def team(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPa
     registered = sandbox.entra("GET", "/apps/team-b")["redirect_uris"]
     ours = [f"https://{host}/oauth2/callback" for host in (ONE, TWO, RENAMED, PROXY_HOST)]
     sandbox.entra("PUT", "/apps/team-b", {"redirect_uris": list(dict.fromkeys([*registered, *ours]))})
-    delete_namespace(sandbox, NAMESPACE)
+    delete_namespaces(sandbox, NAMESPACE)
     sandbox.apply(namespace(NAMESPACE), *echo(NAMESPACE))
     sandbox.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/echo", "--timeout=60s")
     yield inventory
-    delete_namespace(sandbox, NAMESPACE, wait=False)
+    delete_namespaces(sandbox, NAMESPACE, wait=False)
     sandbox.entra("PUT", "/apps/team-b", {"redirect_uris": [uri for uri in registered if uri not in ours]})
 
 

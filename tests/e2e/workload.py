@@ -48,12 +48,13 @@ def echo(namespace: str) -> tuple[Object, Object]:
     return deployment, service("echo", namespace, 8080)
 
 
-def delete_namespace(sandbox: Sandbox, name: str, *, wait: bool = True) -> None:
+def delete_namespaces(sandbox: Sandbox, *names: str, wait: bool = True) -> None:
     """Routes first, since a namespace's objects go in no order and a policy may go before its route."""
-    if sandbox.get("namespace", name) is None:
-        return
-    sandbox.kubectl("-n", name, "delete", "httproute", "--all", "--wait=true")
-    sandbox.kubectl("delete", "namespace", name, "--ignore-not-found", f"--wait={'true' if wait else 'false'}", "--timeout=120s")
+    there = [name for name in names if sandbox.get("namespace", name) is not None]
+    for name in there:
+        sandbox.kubectl("-n", name, "delete", "httproute", "--all", "--wait=true")
+    if there:
+        sandbox.kubectl("delete", "namespace", *there, "--ignore-not-found", f"--wait={'true' if wait else 'false'}", "--timeout=120s")
 
 
 class Identity:
