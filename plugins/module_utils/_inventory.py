@@ -1,0 +1,447 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Read the gateway_auth_* variables of every team, with the file and line each stands in.
+
+The only module here that knows Ansible. What a team's own file says is data: it is checked before anything is templated and
+is itself never templated. ``gateway_auth_client_secret.value`` is neither templated nor decrypted nor handed on.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import datetime
+import functools
+import os
+import re
+import typing as t
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.vault import EncryptedString
+from ansible.template import is_trusted_as_template
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
+from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import Finding, Place, shown
+from ansible_collections.platform.gateway_auth.plugins.module_utils._validate import TeamInput
+
+try:  # Internal to ansible-core, the only source of line numbers. Without it findings name the variable alone.
+    from ansible._internal._datatag._tags import Origin, VaultedValue
+except ImportError:
+    Origin = VaultedValue = None
+
+PREFIX = _spec.PREFIX
+GROUP = "teams"
+
+# Guarantee 10: all that a team's own file may hold.
+TEAM_KEYS = ("gateway_auth_allowed_groups", "gateway_auth_apps", "gateway_auth_owners", "gateway_auth_notes")
+
+# Controls that would silently change what a run does if they came from a file.
+_NEVER_IN_FILES = ("team", "adopt", "confirm", "rotate")
+
+CLIENT_SECRET = "gateway_auth_client_secret"
+_SECRET_SOURCES = ("env", "file", "secret")  # keys of gateway_auth_client_secret that say where, not what
+
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+_CUSTOM_TAGS = re.compile(r"![A-Za-z]")
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Loader(t.Protocol):
+    """What is used of Ansible's DataLoader."""
+
+    def load_from_file(self, file_name: str, **options: t.Any) -> t.Any: ...
+    def find_vars_files(self, path: str, name: str) -> list[str]: ...
+
+
+# Template a value in the context of the given variables.
+Template = t.Callable[[t.Any, t.Mapping[str, t.Any]], t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class TeamFile:
+    """A team's own variable files, already judged."""
+
+    paths: tuple[str, ...]
+    keys: frozenset[str]
+    refused: frozenset[str]
+    findings: tuple[Finding, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """A variable without a template: its plain value, where its parts stand, and parts that hold what they mustn't."""
+
+    value: t.Any
+    places: t.Mapping[str, Place]
+    encrypted: tuple[str, ...]
+
+
+class InventoryReader:
+    """Reads teams. ``raw_vars`` gives a host's variables untemplated (``hostvars.raw_get``)."""
+
+    def __init__(
+        self,
+        *,
+        raw_vars: t.Callable[[str], t.Mapping[str, t.Any]],
+        loader: Loader,
+        template: Template,
+        folders: collections.abc.Iterable[str],
+        extra_vars: t.Mapping[str, t.Any],
+        context: t.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        self._raw_vars = raw_vars
+        self._loader = loader
+        self._template = template
+        self._folders = tuple(dict.fromkeys(folder for path in folders if os.path.isdir(folder := os.path.join(path, "host_vars"))))
+        self._extra_vars = extra_vars
+        self._context = dict(context or {})
+        self._spec = _spec.load()
+        self._defaults = {name: option.default for name, option in self._spec.items() if option.default is not None}
+        # Variables of a group file are the same objects for each host: read them once. The value keeps its id from being reused.
+        self._static: dict[tuple[str, int], tuple[t.Any, _Read | None]] = {}
+
+    def read(self, hosts: collections.abc.Iterable[str]) -> list[TeamInput]:
+        return [self._read_team(host) for host in hosts]
+
+    # --- one team -----------------------------------------------------------------------------------------------------
+
+    def _read_team(self, host: str) -> TeamInput:
+        team_file = self._read_team_files(host)
+        raw = self._raw_vars(host)
+        findings = list(team_file.findings)
+        values: dict[str, t.Any] = {}
+        places: dict[str, t.Mapping[str, Place]] = {}
+        unread: set[str] = set()
+        context: dict[str, t.Any] | None = None
+        team_paths = frozenset(team_file.paths)
+        for key in raw:
+            if key in _NEVER_IN_FILES and key not in self._extra_vars:
+                findings.append(self._control_in_file(host, key, raw[key]))
+            if not isinstance(key, str) or not key.startswith(PREFIX):
+                continue
+            name, value = plain(key), raw[key]
+            from_team = name in team_file.keys and name not in self._extra_vars
+            if name not in self._spec:
+                if name not in team_file.refused:
+                    # Only the name: whatever an unknown variable holds could be a secret.
+                    values[name] = _spec.WITHHELD
+                    places[name] = {name: _key_place(key, value)}
+                continue
+            if from_team and name in team_file.refused:
+                unread.add(name)
+                places[name] = {name: _key_place(key, value)}
+                continue
+            if name == CLIENT_SECRET:
+                value = _without_secret(value)
+            read = self._read_static(name, key, value, may_template=not from_team)
+            if read is None:
+                if context is None:
+                    context = self._template_context(raw, team_file)
+                places[name] = dict(_places(name, key, value))
+                try:
+                    rendered = self._template(value, context)
+                except AnsibleError as exc:
+                    findings.append(_template_failed(host, name, places[name][name], exc))
+                    unread.add(name)
+                    continue
+                read = _Read(plain(rendered), places[name], tuple(_encrypted(rendered, name)))
+            values[name] = read.value
+            places[name] = read.places
+            findings += [self._secret_outside(host, path, read.places) for path in read.encrypted]
+        return TeamInput(
+            name=host,
+            values=values,
+            places=places,
+            unread=frozenset(unread),
+            findings=tuple(findings),
+            own_file=next((shorten(path) for path in team_paths), ""),
+        )
+
+    def _read_static(self, name: str, key: str, value: t.Any, may_template: bool) -> _Read | None:
+        """The variable as it stands; None if it has to be templated."""
+        cache_key = (name, id(value))
+        if name != CLIENT_SECRET and cache_key in self._static:
+            return self._static[cache_key][1]
+        read: _Read | None = None
+        if not (may_template and _has_template(value)):
+            places = dict(_places(name, key, value))
+            read = _Read(plain(value), places, tuple(_encrypted(value, name)))
+        self._static[cache_key] = (value, read)
+        return read
+
+    def _template_context(self, raw: t.Mapping[str, t.Any], team_file: TeamFile) -> dict[str, t.Any]:
+        """Variables for templates of the platform: without secrets, and without what a team's file had no right to set."""
+        allowed = {key: value for key, value in raw.items() if key not in team_file.refused}
+        context = {**self._defaults, **allowed, **self._context}
+        if CLIENT_SECRET in context:
+            context[CLIENT_SECRET] = {key: item for key, item in _mapping(raw.get(CLIENT_SECRET)).items() if key in _SECRET_SOURCES}
+        return context
+
+    def _control_in_file(self, host: str, key: str, value: t.Any) -> Finding:
+        place = _key_place(key, value)
+        return Finding(
+            host, place.file, place.line, key, f"'{key}' on the command line only", "it among the inventory's variables",
+            f"Remove it and give it when it is meant: -e {key}=…", "control-in-file",
+        )  # fmt: skip
+
+    def _secret_outside(self, host: str, path: str, places: t.Mapping[str, Place]) -> Finding:
+        place = find_place(places, path)
+        return Finding(
+            host, place.file, place.line, path, "no secret here, since this value is shown and stored", "a vaulted value",
+            f"Write it in clear; the only secret of the inventory is {CLIENT_SECRET}.value.", "secret-outside",
+        )  # fmt: skip
+
+    # --- the team's own file --------------------------------------------------------------------------------------------
+
+    def _read_team_files(self, host: str) -> TeamFile:
+        paths: list[str] = []
+        for folder in self._folders:
+            paths += [path for path in self._loader.find_vars_files(folder, host) if path not in paths]
+        keys: set[str] = set()
+        refused: set[str] = set()
+        findings: list[Finding] = []
+        for path in paths:
+            with open(path, "rb") as handle:
+                text = handle.read().decode("utf-8", errors="replace")
+            data = self._loader.load_from_file(path, cache="all", unsafe=True, trusted_as_template=True)
+            if text.startswith("$ANSIBLE_VAULT"):
+                findings.append(_team_file_finding(
+                    host, Place(shorten(path), 1), "(file)", "a readable file, since a team's file holds no secret", "a vaulted file",
+                    "Decrypt it with ansible-vault decrypt.", "team-file-vault",
+                ))  # fmt: skip
+                refused.update(plain(key) for key in data or ())
+            for key, value in (data or {}).items():
+                name = plain(key)
+                keys.add(name)
+                place = _origin(key) or Place(shorten(path))
+                if name not in TEAM_KEYS:
+                    refused.add(name)
+                    findings.append(self._foreign_key(host, name, place))
+                    continue
+                for finding in _judge(host, name, value, place):
+                    refused.add(name)
+                    findings.append(finding)
+            for name, line, tag in _custom_tags(text):
+                # Strings are judged above; this finds a tag on what can't carry one, an empty or a numeric value.
+                if not any(finding.line == line and finding.file == shorten(path) for finding in findings):
+                    refused.add(name)
+                    findings.append(_team_file_finding(
+                        host, Place(shorten(path), line), name, "plain data", f"the YAML tag {tag}", f"Remove {tag}.",
+                        "team-file-vault" if tag.startswith("!vault") else "team-file-unsafe",
+                    ))  # fmt: skip
+        return TeamFile(tuple(paths), frozenset(keys), frozenset(refused), tuple(findings))
+
+    def _foreign_key(self, host: str, name: str, place: Place) -> Finding:
+        if name in self._spec:
+            found, remedy = f"{name}, which is the platform's", f"Move {name} to group_vars/{GROUP}.yml or to the host's entry in the inventory."
+        else:
+            near = _spec.nearest(name, TEAM_KEYS) if name.startswith(PREFIX) else ""
+            found, remedy = f"the variable {name}", f"Did you mean {near}?" if near else f"Remove {name}."
+        return _team_file_finding(host, place, name, f"only {', '.join(TEAM_KEYS)} in a team's file", found, remedy, "team-file-key")
+
+
+def source_folders(sources: collections.abc.Iterable[str], playbook_dir: str) -> list[str]:
+    """The folders next to which Ansible looks for host_vars: each inventory source's, and the playbook's."""
+    folders = []
+    for source in sources:
+        path = str(source)
+        if "," in path and not os.path.exists(path):
+            continue  # a list of hosts
+        path = os.path.realpath(path)
+        folders.append(path if os.path.isdir(path) else os.path.dirname(path))
+    return [*folders, os.path.realpath(playbook_dir)]
+
+
+def check_extra_vars(extra_vars: t.Mapping[str, t.Any]) -> list[Finding]:
+    """What may not be given with -e, and what looks like a control but isn't one."""
+    findings = []
+    known = _spec.load()
+    for key, value in extra_vars.items():
+        name = plain(key)
+        if name == CLIENT_SECRET and (not isinstance(value, collections.abc.Mapping) or any(str(part) not in _SECRET_SOURCES for part in value)):
+            findings.append(Finding(
+                "", "-e", 0, name, "no secret on the command line, where every process can read it", "a secret given with -e",
+                f"Set {CLIENT_SECRET} in the inventory: env, file, secret, or a vaulted value.", "secret-extra-var",
+            ))  # fmt: skip
+        elif name.startswith(PREFIX):
+            if name not in known:
+                findings.append(Finding("", "-e", 0, name, "a known variable", f"unknown {name}", _spec.did_you_mean_variable(name), "unknown-variable"))
+        elif name not in _spec.CONTROLS and (near := _spec.nearest(name, _spec.CONTROLS, cutoff=0.8)):
+            findings.append(Finding("", "-e", 0, name, "a known control", f"unknown {name}", f"Did you mean -e {near}=…?", "unknown-control"))
+    return findings
+
+
+# --- values ---------------------------------------------------------------------------------------------------------------
+
+
+def plain(value: t.Any) -> t.Any:
+    """The value as plain Python data, without Ansible's tags; a vaulted one as WITHHELD, and a date as a string."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None or kind is int or kind is float or isinstance(value, _spec.Withheld):
+        return value
+    if isinstance(value, EncryptedString):
+        return _spec.WITHHELD
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, collections.abc.Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if isinstance(value, int):
+        return int.__add__(value, 0)
+    if isinstance(value, float):
+        return float.__add__(value, 0.0)
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    return str(value)
+
+
+def find_place(places: t.Mapping[str, Place], path: str) -> Place:
+    """The place of ``path``, or of what it is part of."""
+    while path:
+        if path in places:
+            return places[path]
+        cut = max(path.rfind("."), path.rfind("["))
+        if cut < 0:
+            break
+        path = path[:cut]
+    return Place()
+
+
+def _places(path: str, key: t.Any, value: t.Any) -> collections.abc.Iterator[tuple[str, Place]]:
+    """Where ``value`` and each of its parts stand. Booleans and nulls carry no origin, so a mapping's keys are asked first."""
+    place = _origin(key) or _origin(value) or Place()
+    yield path, place
+    if isinstance(value, EncryptedString):
+        return
+    if isinstance(value, collections.abc.Mapping):
+        for name, item in value.items():
+            for inner, found in _places(f"{path}.{plain(name)}", name, item):
+                yield inner, found if found.file else place
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            for inner, found in _places(f"{path}[{index}]", item, item):
+                yield inner, found if found.file else place
+
+
+def _key_place(key: t.Any, value: t.Any) -> Place:
+    return _origin(key) or _origin(value) or Place()
+
+
+def _origin(value: t.Any) -> Place | None:
+    if Origin is None:
+        return None
+    tag = Origin.get_tag(value)
+    if tag is None:
+        return None
+    if tag.path:
+        return Place(shorten(str(tag.path)), int(tag.line_num or 0))
+    return Place("-e", 0) if "-e" in str(tag.description) or "extra" in str(tag.description).lower() else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _shorten(path: str, folder: str) -> str:
+    relative = os.path.relpath(path, folder)
+    return path if relative.startswith(os.pardir) else relative
+
+
+def shorten(path: str) -> str:
+    """The path as people type it: relative to the current folder when it is below it."""
+    return _shorten(path, os.getcwd())
+
+
+def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:
+    return value if isinstance(value, collections.abc.Mapping) else {}
+
+
+def _without_secret(value: t.Any) -> t.Any:
+    """gateway_auth_client_secret with only the keys that say where a secret is; other values (a typo included) aren't looked at."""
+    if not isinstance(value, collections.abc.Mapping):
+        return None if value is None else _spec.WITHHELD
+    return {key: item if key in _SECRET_SOURCES else _spec.WITHHELD for key, item in value.items()}
+
+
+def _has_template(value: t.Any) -> bool:
+    if isinstance(value, EncryptedString):
+        return False
+    if isinstance(value, str):
+        return bool(_TEMPLATE.search(value)) and is_trusted_as_template(value)
+    if isinstance(value, collections.abc.Mapping):
+        return any(_has_template(key) or _has_template(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(_has_template(item) for item in value)
+    return False
+
+
+def _encrypted(value: t.Any, path: str) -> collections.abc.Iterator[str]:
+    """Paths of vaulted values, also of those that a template has decrypted."""
+    if isinstance(value, EncryptedString) or (VaultedValue is not None and isinstance(value, str) and VaultedValue.is_tagged_on(value)):
+        yield path
+    elif isinstance(value, collections.abc.Mapping):
+        for key, item in value.items():
+            yield from _encrypted(item, f"{path}.{plain(key)}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _encrypted(item, f"{path}[{index}]")
+
+
+# --- judging a team's file ------------------------------------------------------------------------------------------------
+
+
+def _judge(host: str, path: str, value: t.Any, place: Place) -> collections.abc.Iterator[Finding]:
+    """What is not plain data in a value of a team's file."""
+    place = _origin(value) or place
+    if isinstance(value, EncryptedString):
+        yield _team_file_finding(
+            host, place, path, "plain data, since a team's file holds no secret", "a vaulted value",
+            "Remove it; secrets are the platform's.", "team-file-vault",
+        )  # fmt: skip
+    elif isinstance(value, str):
+        if _TEMPLATE.search(value):
+            yield _team_file_finding(
+                host, place, path, "plain text, since a team's file is data", f"the template {shown(plain(value))}",
+                "Write the value itself, without {{, {% or {#.", "team-file-template",
+            )  # fmt: skip
+        elif not is_trusted_as_template(value):
+            yield _team_file_finding(host, place, path, "plain data", "the YAML tag !unsafe", "Remove !unsafe.", "team-file-unsafe")
+    elif isinstance(value, collections.abc.Mapping):
+        for key, item in value.items():
+            if isinstance(key, str) and _TEMPLATE.search(key):
+                yield from _judge(host, f"{path}.{plain(key)}", key, place)
+            yield from _judge(host, f"{path}.{plain(key)}", item, _origin(key) or place)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _judge(host, f"{path}[{index}]", item, place)
+
+
+def _custom_tags(text: str) -> collections.abc.Iterator[tuple[str, int, str]]:
+    """(top-level key, line, tag) of every local YAML tag."""
+    if not _CUSTOM_TAGS.search(text):
+        return  # scanning is slow, and most files have none
+    top = ""
+    is_key = False
+    try:
+        for token in yaml.scan(text, Loader=_SAFE_LOADER):
+            if isinstance(token, yaml.KeyToken):
+                is_key = token.start_mark.column == 0
+            elif is_key and isinstance(token, yaml.ScalarToken):
+                top, is_key = str(token.value), False
+            elif isinstance(token, yaml.TagToken) and token.value[0] == "!":
+                yield top, token.start_mark.line + 1, f"!{token.value[1]}"
+    except yaml.YAMLError:
+        return  # Ansible has read the file, so it is JSON or vaulted
+
+
+def _team_file_finding(host: str, place: Place, path: str, expected: str, found: str, remedy: str, rule: str) -> Finding:
+    return Finding(host, place.file, place.line, path, expected, found, remedy, rule)
+
+
+def _template_failed(host: str, name: str, place: Place, exc: AnsibleError) -> Finding:
+    reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+    return Finding(
+        host, place.file, place.line, name, "a template that can be rendered", reason,
+        f"Change {name}. A template can't use {CLIENT_SECRET}.value.", "template",
+    )  # fmt: skip

@@ -1,0 +1,857 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules of the contract: variables of all teams in, team models and every finding out (pure; no Ansible, no cluster).
+
+A rule never stops another one: what is wrong is reported with its place, and the rest is judged on.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import dataclasses
+import datetime
+import ipaddress
+import os
+import re
+import string
+import typing as t
+import urllib.parse
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
+from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
+    PROBE_PATH,
+    App,
+    Chart,
+    ClusterRef,
+    GatewayRef,
+    Group,
+    Probe,
+    SecretKeyRef,
+    SecretSource,
+    Service,
+    Session,
+    SessionStore,
+    Team,
+    Waiver,
+)
+
+MAX_LABEL = 63
+MAX_SUBDOMAIN = 253
+MAX_RELEASE = 53  # Helm's own limit
+MAX_REDIRECT_URIS = 256  # of one app registration (learn.microsoft.com, reply-url)
+MAX_REDIRECT_URI = 256
+MAX_REFRESH = 3600.0  # Entra's tokens live for an hour at least
+MIN_CHART = (10, 7, 0)
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_TEAM_NAME = re.compile(r"team-[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_ -]*>")
+_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_GATEWAY_DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
+_DAYS = re.compile(r"[1-9][0-9]{0,3}[dw]")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i|[MGTPE])?")
+_PREFIX_SHAPE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)+")
+_PATH_SHAPE = re.compile(r"/[A-Za-z0-9._~!$&'()+,;=:@/-]+")
+_CLAIM = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._/-]+)?")
+_UPN = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
+
+_PATTERN_FIELDS = ("app", "team", "stack", "environment", "domain")
+
+_AUTHORITIES = {
+    "global": "https://login.microsoftonline.com",
+    "usgov": "https://login.microsoftonline.us",
+    "china": "https://login.partner.microsoftonline.cn",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TeamInput:
+    """What the inventory says of one team: plain values, where each stands, what reading found, what was not looked at."""
+
+    name: str
+    values: t.Mapping[str, t.Any]
+    places: t.Mapping[str, t.Mapping[str, Place]] = dataclasses.field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+    own_file: str = ""
+
+    def place(self, path: str) -> Place:
+        """Where ``path`` stands, or the nearest thing it is part of."""
+        variable = re.split(r"[.\[]", path, maxsplit=1)[0]
+        places = self.places.get(variable, {})
+        while path not in places:
+            cut = max(path.rfind("."), path.rfind("["))
+            if cut < 0:
+                return Place(self.own_file) if variable in _TEAM_VARIABLES else Place()
+            path = path[:cut]
+        return places[path]
+
+
+_TEAM_VARIABLES = ("gateway_auth_allowed_groups", "gateway_auth_apps", "gateway_auth_owners", "gateway_auth_notes")
+
+
+def validate(inputs: collections.abc.Sequence[TeamInput], *, today: datetime.date, chart: str = "") -> tuple[list[Team], list[Finding]]:
+    """Judge all teams. Teams without an error come back as models; ``chart`` overrides where the chart comes from."""
+    judged = [_Judge(given, today, chart) for given in inputs]
+    for judge in judged:
+        judge.run()
+    _across(judged)
+    teams = [judge.team for judge in judged if judge.team is not None and not errors(judge.findings)]
+    return teams, [finding for judge in judged for finding in judge.findings]
+
+
+class _Judge:
+    """One team's variables, its findings so far, and its model once there is one."""
+
+    def __init__(self, given: TeamInput, today: datetime.date, chart: str) -> None:
+        self.given = given
+        self.name = given.name
+        self.today = today
+        self.chart = chart
+        self.findings: list[Finding] = list(given.findings)
+        self.wrong: set[str] = {finding.path for finding in given.findings if finding.severity == ERROR} | set(given.unread)
+        self.values: dict[str, t.Any] = {}
+        self.team: Team | None = None
+        self.hosts: list[tuple[str, str]] = []  # (host name, path)
+
+    # --- findings -----------------------------------------------------------------------------------------------------
+
+    def report(self, path: str, expected: str, found: str, remedy: str, rule: str, severity: str = ERROR) -> None:
+        place = self.given.place(path)
+        self.findings.append(Finding(self.name, place.file, place.line, path, expected, found, remedy, rule, severity))
+        if severity == ERROR:
+            self.wrong.add(path)
+
+    def ok(self, path: str) -> bool:
+        return path not in self.wrong
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        spec = _spec.load()
+        for name in self.given.values:
+            if name not in spec:
+                self.report(name, "a known variable", f"unknown {name}", _spec.did_you_mean_variable(name), "unknown-variable")
+        for name, option in spec.items():
+            if name in self.given.unread:
+                self.values[name] = None
+            elif self.given.values.get(name) is None:
+                self.values[name] = option.default_value()
+                if option.required:
+                    self._required(name)
+            else:
+                self.values[name] = _spec.check(option, self.given.values[name], name, self.report)
+                self._placeholders(name, self.given.values[name])
+        self._team_name()
+        self._platform()
+        self._entra()
+        self._proxy()
+        self._team()
+        self._waivers_and_helm()
+        self._compose()
+
+    def _required(self, name: str) -> None:
+        unknown = [given for given in self.given.values if given not in _spec.load() and _spec.nearest(given, _spec.load()) == name]
+        if unknown:
+            self.wrong.add(name)  # the misspelt name has said it
+            return
+        where = "the team's own file" if name in _TEAM_VARIABLES else "group_vars/teams.yml"
+        if name == "gateway_auth_client_id":
+            where = "the host's entry in the inventory"
+        self.report(name, "a value", "nothing", f"Set {name} in {where}.", "required")
+
+    def _placeholders(self, path: str, value: t.Any) -> None:
+        if isinstance(value, str):
+            if match := _PLACEHOLDER.search(value):
+                self.report(path, "a value of yours", f"the placeholder {match.group()}", f"Replace {match.group()} in {path}.", "placeholder")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                self._placeholders(f"{path}.{key}", item)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                self._placeholders(f"{path}[{index}]", item)
+
+    def text(self, path: str, value: t.Any) -> str | None:
+        """``value`` if it is a string that no rule has found wrong."""
+        return value if isinstance(value, str) and self.ok(path) else None
+
+    def var(self, name: str) -> t.Any:
+        return self.values.get(f"{_spec.PREFIX}{name}")
+
+    def shape(self, path: str, value: t.Any, pattern: re.Pattern[str], expected: str, rule: str, remedy: str = "") -> None:
+        text = self.text(path, value)
+        if text is not None and not pattern.fullmatch(text):
+            self.report(path, expected, shown(text), remedy or f"Change {path}.", rule)
+
+    def label(self, path: str, value: t.Any, what: str = "a DNS label") -> None:
+        text = self.text(path, value)
+        if text is not None and not is_label(text):
+            self.report(path, f"{what}: at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit", shown(text), f"Change {path}.", "dns-label")
+
+    def guid(self, path: str, value: t.Any, what: str) -> None:
+        text = self.text(path, value)
+        if text is not None and (not _GUID.fullmatch(text) or not text.replace("0", "").replace("-", "")):
+            self.report(path, f"{what}, a GUID such as 5f0c0c7e-0000-4000-8000-0000000000a1", shown(text), f"Copy it from Entra into {path}.", "guid")
+
+    def absolute(self, path: str, value: t.Any) -> None:
+        text = self.text(path, value)
+        if text and not os.path.isabs(os.path.expanduser(text)):
+            self.report(
+                path, "an absolute path, for a relative one depends on where the command is run", shown(text),
+                f"Write {path} as \"{{{{ inventory_dir }}}}/{text}\".", "path-relative",
+            )  # fmt: skip
+
+    def url(self, path: str, value: t.Any, schemes: tuple[str, ...]) -> None:
+        text = self.text(path, value)
+        if not text:
+            return
+        try:
+            parts = urllib.parse.urlsplit(text)
+            port_ok = parts.port is None or 0 < parts.port
+        except ValueError:
+            parts, port_ok = urllib.parse.SplitResult("", "", "", "", ""), False
+        if parts.password or parts.username:
+            self.report(path, "a URL without credentials", "a URL with a user or password", f"Take them out of {path}; a secret has its own option.", "url-credentials")
+        elif parts.scheme not in schemes or not parts.hostname or not port_ok:
+            self.report(path, f"a URL beginning with {' or '.join(f'{scheme}://' for scheme in schemes)}", shown(text), f"Change {path}.", "url")
+
+    # --- rules of one team ----------------------------------------------------------------------------------------------
+
+    def _team_name(self) -> None:
+        if not _TEAM_NAME.fullmatch(self.name):
+            self.report(
+                "inventory_hostname", "a host of group teams named team-<id>, of a-z, 0-9 and -", shown(self.name),
+                "Rename the host in the inventory.", "team-name",
+            )  # fmt: skip
+
+    def _platform(self) -> None:
+        for name in ("environment", "stack"):
+            self.label(f"gateway_auth_{name}", self.var(name))
+        domain = self.text("gateway_auth_domain", self.var("domain"))
+        if domain is not None and not is_domain(domain):
+            self.report("gateway_auth_domain", "a DNS domain in lower case, such as apps.example.com", shown(domain), "Change gateway_auth_domain.", "domain")
+        self._pattern()
+        self._cluster()
+        for key, value in (self.var("gateway") or {}).items():
+            self.label(f"gateway_auth_gateway.{key}", value)
+        cidrs = self.var("trusted_proxy_cidrs")
+        if cidrs == []:
+            self.report("gateway_auth_trusted_proxy_cidrs", "the networks of Envoy's pods", "an empty list", "Name them in gateway_auth_trusted_proxy_cidrs.", "required")
+        for index, cidr in enumerate(cidrs or []):
+            self._cidr(f"gateway_auth_trusted_proxy_cidrs[{index}]", cidr)
+        probe = self.var("probe") or {}
+        self.url("gateway_auth_probe.proxy", probe.get("proxy"), ("http",))
+        self.absolute("gateway_auth_probe.ca_file", probe.get("ca_file"))
+        address = self.text("gateway_auth_probe.address", probe.get("address"))
+        if address and not (is_domain(address) or _is_ip(address)):
+            self.report("gateway_auth_probe.address", "an IP address or host name", shown(address), "Change gateway_auth_probe.address.", "address")
+        for index, namespace in enumerate(self.var("service_namespaces") or []):
+            self.label(f"gateway_auth_service_namespaces[{index}]", namespace, "a namespace's name")
+        self.shape("gateway_auth_rotate_after", self.var("rotate_after"), _DAYS, "a number of days or weeks, such as 90d", "duration")
+
+    def _pattern(self) -> None:
+        path = "gateway_auth_hostname_pattern"
+        pattern = self.text(path, self.var("hostname_pattern"))
+        if pattern is None:
+            return
+        known = ", ".join(f"{{{field}}}" for field in _PATTERN_FIELDS)
+        try:
+            fields = [(field, form, conversion) for _text, field, form, conversion in string.Formatter().parse(pattern) if field is not None]
+        except ValueError:
+            self.report(path, "closed braces", shown(pattern), f"Change {path}.", "hostname-pattern")
+            return
+        for field, form, conversion in fields:
+            if field not in _PATTERN_FIELDS or form or conversion:
+                self.report(path, f"only the fields {known}", f"{{{field}}}", f"Change {path}.", "hostname-pattern")
+                return
+        missing = [field for field in ("app", "team") if field not in [name for name, _form, _conversion in fields]]
+        if missing:
+            self.report(path, "{app} and {team}, or hosts would collide", shown(pattern), f"Add {{{missing[0]}}} to {path}.", "hostname-pattern")
+
+    def _cluster(self) -> None:
+        cluster = self.var("cluster")
+        if not isinstance(cluster, dict):
+            return
+        self.absolute("gateway_auth_cluster.kubeconfig", cluster.get("kubeconfig"))
+        self.guid("gateway_auth_cluster.uid", cluster.get("uid") or None, "the UID of namespace kube-system")
+        if any(not self.ok(f"gateway_auth_cluster.{key}") for key in cluster):
+            return
+        if not any(cluster.values()):
+            self.report(
+                "gateway_auth_cluster", "at least one of kubeconfig, context and uid", "none of them",
+                "Set gateway_auth_cluster, so that no other cluster can be hit by accident.", "cluster",
+            )  # fmt: skip
+
+    def _cidr(self, path: str, value: t.Any) -> None:
+        text = self.text(path, value)
+        if text is None:
+            return
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError as exc:
+            self.report(path, "a network in CIDR notation, such as 10.244.0.0/16", f"{shown(text)} ({exc})", f"Change {path}.", "cidr")
+            return
+        if "/" not in text:
+            self.report(path, "a network in CIDR notation", shown(text), f"Write {text}/{network.max_prefixlen} for a single address.", "cidr")
+        elif network.prefixlen == 0:
+            self.report(path, "the networks of Envoy's pods", f"{text}, which trusts everybody's headers", f"Narrow {path}.", "cidr-everybody")
+
+    def _entra(self) -> None:
+        self.guid("gateway_auth_tenant_id", self.var("tenant_id"), "the tenant's id")
+        self.guid("gateway_auth_client_id", self.var("client_id"), "an application (client) id")
+        graph = self.var("graph") or {}
+        for key in ("url", "authority"):
+            self.url(f"gateway_auth_graph.{key}", graph.get(key), ("https",))
+        self._groups("gateway_auth_admin_groups", self.var("admin_groups"))
+        self._client_secret()
+
+    def _client_secret(self) -> None:
+        path = "gateway_auth_client_secret"
+        given = self.var("client_secret")
+        if not self.ok(path) or isinstance(given, _spec.Withheld):
+            if isinstance(given, _spec.Withheld):
+                self.report(path, "a mapping with one of env, file, secret and value", "a value that is not shown", f"Write {path}: {{value: …}}.", "type")
+            return
+        raw = self.given.values.get(path)
+        sources = [key for key in ("env", "file", "secret", "value") if isinstance(raw, dict) and raw.get(key) not in (None, "")]
+        if len(sources) != 1:
+            self.report(
+                path, "exactly one of env, file, secret and value", " and ".join(sources) or "none of them",
+                f"Keep one source in {path}." if sources else f"Set {path}.", "secret-source",
+            )  # fmt: skip
+            return
+        given = given or {}
+        self.shape(f"{path}.env", given.get("env"), _ENV_NAME, "the name of an environment variable", "secret-source")
+        self.absolute(f"{path}.file", given.get("file"))
+        self._secret_ref(f"{path}.secret", given.get("secret"))
+
+    def _secret_ref(self, path: str, given: t.Any) -> None:
+        if not isinstance(given, dict):
+            return
+        name = self.text(f"{path}.name", given.get("name"))
+        if name is not None and not is_domain(name):
+            self.report(f"{path}.name", "the name of a Secret", shown(name), f"Change {path}.name.", "dns-label")
+        self.shape(f"{path}.key", given.get("key"), _SECRET_KEY, "a key of a Secret", "secret-key")
+
+    def _groups(self, path: str, groups: t.Any) -> None:
+        seen: dict[str, int] = {}
+        for index, group in enumerate(groups or []):
+            if not isinstance(group, dict):
+                continue
+            where = f"{path}[{index}].id"
+            self.guid(where, group.get("id"), "a group's object id")
+            text = self.text(where, group.get("id"))
+            if text is None:
+                continue
+            if text.lower() in seen:
+                self.report(where, "each group once", f"{text}, as in {path}[{seen[text.lower()]}]", f"Remove {path}[{index}].", "duplicate-group", WARNING)
+            seen.setdefault(text.lower(), index)
+
+    def _proxy(self) -> None:
+        self._session()
+        self._store()
+        self.shape("gateway_auth_identity_claim", self.var("identity_claim"), _CLAIM, "the name of a claim", "claim")
+        prefix = self.text("gateway_auth_proxy_prefix", self.var("proxy_prefix"))
+        if prefix is not None and (not _PREFIX_SHAPE.fullmatch(prefix) or prefix.startswith("/.")):
+            self.report("gateway_auth_proxy_prefix", "a path such as /oauth2, without a slash at its end", shown(prefix), "Change gateway_auth_proxy_prefix.", "proxy-prefix")
+        chart = self.var("chart") or {}
+        ref = self.text("gateway_auth_chart.ref", chart.get("ref"))
+        if ref is not None and not ref.startswith("oci://"):
+            self.absolute("gateway_auth_chart.ref", ref)
+        version = self.text("gateway_auth_chart.version", chart.get("version"))
+        if version is not None and ref is not None and ref.startswith("oci://"):
+            match = _VERSION.fullmatch(version)
+            if not match or tuple(int(part) for part in match.groups()) < MIN_CHART:
+                floor = ".".join(str(part) for part in MIN_CHART)
+                self.report("gateway_auth_chart.version", f"a version, {floor} at least", shown(version), f"Set gateway_auth_chart.version to {floor}.", "chart-version")
+        registry = self.text("gateway_auth_image_registry", self.var("image_registry"))
+        if registry and not _REGISTRY.fullmatch(registry):
+            self.report("gateway_auth_image_registry", "a registry such as example.azurecr.io, without a scheme", shown(registry), "Change gateway_auth_image_registry.", "image-registry")
+        for index, name in enumerate(self.var("image_pull_secrets") or []):
+            path = f"gateway_auth_image_pull_secrets[{index}]"
+            text = self.text(path, name)
+            if text is not None and not is_domain(text):
+                self.report(path, "the name of a Secret", shown(text), f"Change {path}.", "dns-label")
+        replicas = self.var("replicas")
+        if isinstance(replicas, int) and not 1 <= replicas <= 100:
+            self.report("gateway_auth_replicas", "1 to 100 pods", str(replicas), "Change gateway_auth_replicas.", "range")
+        for kind, quantities in (self.var("resources") or {}).items():
+            for resource, value in (quantities or {}).items():
+                path = f"gateway_auth_resources.{kind}.{resource}"
+                if isinstance(value, bool) or not isinstance(value, (str, int, float)) or not _QUANTITY.fullmatch(str(value)):
+                    self.report(path, "a Kubernetes quantity such as 64Mi", shown(value), f"Change {path}.", "quantity")
+        for key, value in (self.var("node_selector") or {}).items():
+            if not isinstance(value, str):
+                self.report(f"gateway_auth_node_selector.{key}", "a string", shown(value), "Put the value in quotes.", "type")
+
+    def _session(self) -> None:
+        session = self.var("session")
+        if not isinstance(session, dict):
+            return
+        seconds: dict[str, float] = {}
+        for key in ("expire", "refresh"):
+            path = f"gateway_auth_session.{key}"
+            text = self.text(path, session.get(key))
+            if text is None:
+                continue
+            found = go_seconds(text)
+            if found is None or found <= 0:
+                self.report(path, "a Go duration above zero, such as 8h or 1h30m", shown(text), f"Change {path}.", "duration")
+            else:
+                seconds[key] = found
+        refresh = seconds.get("refresh")
+        if refresh is None:
+            return
+        if refresh >= MAX_REFRESH:
+            self.report(
+                "gateway_auth_session.refresh", "less than 1h, for a token outlives the member's rights until it is refreshed",
+                session["refresh"], "Set gateway_auth_session.refresh to 45m.", "session-refresh",
+            )  # fmt: skip
+        elif "expire" in seconds and refresh >= seconds["expire"]:
+            self.report(
+                "gateway_auth_session.refresh", f"less than gateway_auth_session.expire ({session['expire']})", session["refresh"],
+                "Shorten gateway_auth_session.refresh.", "session-refresh",
+            )  # fmt: skip
+
+    def _store(self) -> None:
+        path = "gateway_auth_session_store"
+        store = self.var("session_store")
+        if not isinstance(store, dict) or not self.ok(f"{path}.type"):
+            return
+        kind = store["type"]
+        only = {"url": "external", "secret": "external", "persistence": "bundled", "image": "bundled"}
+        for key, needed in only.items():
+            if store.get(key) and kind != needed:
+                self.report(f"{path}.{key}", f"{key} with type {needed} only", f"type {kind}", f"Remove {path}.{key} or set {path}.type: {needed}.", "session-store")
+        if kind == "external":
+            if not store.get("url") and self.ok(f"{path}.url"):
+                self.report(f"{path}.url", "the URL of the external store", "nothing", f"Set {path}.url.", "session-store")
+            if not isinstance(store.get("secret"), dict) and self.ok(f"{path}.secret"):
+                self.report(f"{path}.secret", "where the store's password is", "nothing", f"Set {path}.secret: {{name: …, key: …}}.", "session-store")
+            self.url(f"{path}.url", store.get("url"), ("redis", "rediss"))
+            self._secret_ref(f"{path}.secret", store.get("secret"))
+        if store.get("persistence"):
+            self.shape(f"{path}.persistence", store["persistence"], _QUANTITY, "a Kubernetes quantity such as 1Gi", "quantity")
+
+    # --- the team's own part --------------------------------------------------------------------------------------------
+
+    def _team(self) -> None:
+        groups = self.var("allowed_groups")
+        self._groups("gateway_auth_allowed_groups", groups)
+        if groups == []:
+            self.report(
+                "gateway_auth_allowed_groups", "at least one group, for without one everybody in the tenant would be let in", "an empty list",
+                "Name a group in gateway_auth_allowed_groups.", "no-groups",
+            )  # fmt: skip
+        for index, owner in enumerate(self.var("owners") or []):
+            path = f"gateway_auth_owners[{index}]"
+            text = self.text(path, owner)
+            if text is not None and not (_UPN.fullmatch(text) or _GUID.fullmatch(text)):
+                self.report(path, "a user principal name or an object id", shown(text), f"Change {path}.", "owner")
+        apps = self.var("apps")
+        if apps == []:
+            self.report("gateway_auth_apps", "at least one app", "an empty list", "Name an app, or take the team away with offboard_team.", "no-apps")
+        names: dict[str, int] = {}
+        own = {str(group["id"]).lower() for group in groups or [] if isinstance(group, dict) and group.get("id")}
+        for index, app in enumerate(apps or []):
+            if isinstance(app, dict):
+                self._app(f"gateway_auth_apps[{index}]", app, own)
+                name = self.text(f"gateway_auth_apps[{index}].name", app.get("name"))
+                if name in names:
+                    self.report(
+                        f"gateway_auth_apps[{index}].name", "a name once in the team", f"{shown(name)}, as in gateway_auth_apps[{names[name]}]",
+                        f"Rename gateway_auth_apps[{index}].", "duplicate-app",
+                    )  # fmt: skip
+                elif name is not None:
+                    names[name] = index
+
+    def _app(self, path: str, app: dict[str, t.Any], own: set[str]) -> None:
+        self.label(f"{path}.name", app.get("name"))
+        service = app.get("service")
+        if isinstance(service, dict):
+            self.label(f"{path}.service.name", service.get("name"), "a Service's name")
+            port = service.get("port")
+            if isinstance(port, int) and not 1 <= port <= 65535:
+                self.report(f"{path}.service.port", "a port from 1 to 65535", str(port), f"Change {path}.service.port.", "service-port")
+            self._service_namespace(f"{path}.service.namespace", service.get("namespace"))
+        groups = app.get("allowed_groups")
+        if groups == []:
+            self.report(
+                f"{path}.allowed_groups", "at least one group, or no allowed_groups at all for the team's own", "an empty list",
+                f"Name a group in {path}.allowed_groups or remove it.", "no-groups",
+            )  # fmt: skip
+        self._groups(f"{path}.allowed_groups", groups)
+        for index, group in enumerate(groups or []):
+            where = f"{path}.allowed_groups[{index}].id"
+            text = self.text(where, group.get("id")) if isinstance(group, dict) else None
+            if text is not None and own and self.ok("gateway_auth_allowed_groups") and text.lower() not in own:
+                self.report(
+                    where, "one of the team's own gateway_auth_allowed_groups", shown(text),
+                    f"Add {text} to gateway_auth_allowed_groups, or name another group here.", "app-group",
+                )  # fmt: skip
+        for index, public in enumerate(app.get("public_paths") or []):
+            self._public_path(f"{path}.public_paths[{index}]", public)
+        timeout = app.get("timeout")
+        if timeout:
+            self.shape(f"{path}.timeout", timeout, _GATEWAY_DURATION, "a Gateway API duration such as 30s or 1m30s", "timeout")
+
+    def _service_namespace(self, path: str, value: t.Any) -> None:
+        text = self.text(path, value)
+        if text is None:
+            return
+        stack = self.text("gateway_auth_stack", self.var("stack"))
+        own = f"{stack}-{self.name}"
+        allowed = [own, *(name for name in self.var("service_namespaces") or [] if isinstance(name, str))]
+        if stack is not None and text not in allowed:
+            self.report(
+                path, f"one of {', '.join(allowed)}", shown(text),
+                "Remove it, or ask the platform to add the namespace to gateway_auth_service_namespaces.", "service-namespace",
+            )  # fmt: skip
+
+    def _public_path(self, path: str, value: t.Any) -> None:
+        text = self.text(path, value)
+        if text is None:
+            return
+        if text.strip("/") == "":
+            problem = "everything, so that nothing would ask for a login"
+        elif not _PATH_SHAPE.fullmatch(text) or "//" in text:
+            problem = shown(text)
+        elif any(part in (".", "..") for part in text.split("/")):
+            problem = f"{shown(text)} with a dot segment"
+        else:
+            reserved = [str(self.var("proxy_prefix") or "/oauth2"), "/" + PROBE_PATH.split("/")[1]]
+            overlapping = [prefix for prefix in reserved if _under(text, prefix) or _under(prefix, text)]
+            if not overlapping:
+                return
+            problem = f"{shown(text)}, which overlaps {overlapping[0]}, a path of our own"
+        self.report(
+            path, "an absolute path prefix such as /-/healthy, without *, // or .., since it is served to everybody without a login", problem,
+            f"Change {path}.", "public-path",
+        )  # fmt: skip
+
+    # --- waivers, Helm values ---------------------------------------------------------------------------------------------
+
+    def _waivers_and_helm(self) -> None:
+        valid: set[str] = set()
+        for index, waiver in enumerate(self.var("waivers") or []):
+            path = f"gateway_auth_waivers[{index}]"
+            if not isinstance(waiver, dict):
+                continue
+            for key in ("option", "owner", "reason"):
+                if waiver.get(key) is not None and not waiver[key].strip():
+                    self.report(f"{path}.{key}", "a text", "an empty one", f"Set {path}.{key}.", "waiver-incomplete")
+            if self._waiver_date(f"{path}.expires", waiver.get("expires")) and waiver.get("option"):
+                valid.add(helm.waiver_key(waiver["option"]))
+        values = self.var("helm_values")
+        if not isinstance(values, dict):
+            return
+        used: set[str] = set()
+        own_hosts = self._own_hosts()
+        for doubt in helm.judge(values, own_hosts):
+            path = f"gateway_auth_helm_values.{doubt.path}"
+            keys = {helm.waiver_key(f"helm_values.{doubt.path}"), helm.waiver_key(doubt.path.rsplit(".", maxsplit=1)[-1])}
+            if doubt.waivable and keys & valid:
+                used |= keys & valid
+                continue
+            remedy = f"Remove {path}"
+            remedy += f", or have the platform waive helm_values.{doubt.path} in gateway_auth_waivers." if doubt.waivable else "."
+            self.report(path, doubt.expected, doubt.found, remedy, "helm-values" if doubt.waivable else "helm-values-secret")
+        for index, waiver in enumerate(self.var("waivers") or []):
+            if isinstance(waiver, dict) and waiver.get("option") and helm.waiver_key(waiver["option"]) in valid - used:
+                self.report(
+                    f"gateway_auth_waivers[{index}].option", "an option that needs a waiver and is used", shown(waiver["option"]),
+                    f"Remove gateway_auth_waivers[{index}], or correct its option.", "waiver-unused", WARNING,
+                )  # fmt: skip
+
+    def _waiver_date(self, path: str, value: t.Any) -> bool:
+        text = self.text(path, value)
+        if text is None:
+            return False
+        try:
+            expires = datetime.date.fromisoformat(text)
+        except ValueError:
+            self.report(path, "a day, YYYY-MM-DD", shown(text), f"Change {path}.", "waiver-date")
+            return False
+        if expires < self.today:
+            self.report(path, f"a day that is not past ({self.today.isoformat()} today)", text, "Remove what it waived, or renew the waiver.", "waiver-expired")
+            return False
+        return True
+
+    def _own_hosts(self) -> set[str]:
+        hosts = {self._hostname(app) for app in self.var("apps") or [] if isinstance(app, dict)}
+        return {host for host in hosts if host} | {f"{self.var('stack')}-oauth2-{self.name}.{self.var('domain')}"}
+
+    def _hostname(self, app: dict[str, t.Any]) -> str:
+        if app.get("hostname"):
+            return str(app["hostname"])
+        pattern = self.text("gateway_auth_hostname_pattern", self.var("hostname_pattern"))
+        needed = {"app": app.get("name"), "team": self.name, "stack": self.var("stack"), "environment": self.var("environment"), "domain": self.var("domain")}
+        if pattern is None or not all(isinstance(value, str) for value in needed.values()):
+            return ""
+        return pattern.format(**needed)
+
+    # --- the model, and what only shows in it ---------------------------------------------------------------------------
+
+    def _compose(self) -> None:
+        """Build the model from whatever is sound enough, and judge what is composed in it."""
+        needed = ("environment", "stack", "domain", "hostname_pattern", "tenant_id", "client_id", "cluster", "trusted_proxy_cidrs", "allowed_groups", "apps")
+        if any(self.var(name) is None for name in needed):
+            return
+        apps = [(index, app) for index, app in enumerate(self.var("apps")) if isinstance(app, dict) and app.get("name") and self.ok(f"gateway_auth_apps[{index}].name")]
+        try:
+            team = self._model([app for _index, app in apps])
+        except (KeyError, TypeError, AttributeError):
+            if not errors(self.findings):
+                raise
+            return  # something above was wrong
+        self._names(team, [index for index, _app in apps])
+        self._hostnames(team, [(index, raw) for index, raw in apps])
+        self._redirect_uris(team)
+        self.team = team
+
+    def _model(self, apps: list[dict[str, t.Any]]) -> Team:
+        var = self.var
+        cluster, probe, store, graph = var("cluster"), var("probe"), var("session_store"), var("graph")
+        namespace = f"{var('stack')}-{self.name}"
+        return Team(
+            name=self.name,
+            environment=var("environment"),
+            stack=var("stack"),
+            domain=var("domain"),
+            tenant_id=var("tenant_id").lower(),
+            client_id=var("client_id").lower(),
+            cluster=ClusterRef(kubeconfig=_file(cluster["kubeconfig"]), context=cluster["context"], uid=cluster["uid"].lower()),
+            gateway=GatewayRef(**var("gateway")),
+            probe=Probe(address=probe["address"], proxy=probe["proxy"], ca_file=_file(probe["ca_file"])),
+            chart=Chart(ref=self.chart or _chart_ref(var("chart")["ref"]), version=var("chart")["version"]),
+            allowed_groups=_group_tuple(var("allowed_groups")),
+            apps=tuple(
+                App(
+                    name=app["name"],
+                    hostname=self._hostname(app),
+                    service=Service(app["service"]["name"], app["service"]["port"], app["service"].get("namespace") or namespace),
+                    allowed_groups=_group_tuple(app.get("allowed_groups") or []),
+                    public_paths=tuple(app.get("public_paths") or ()),
+                    timeout=app.get("timeout") or "",
+                )
+                for app in apps
+            ),
+            trusted_proxy_cidrs=tuple(var("trusted_proxy_cidrs")),
+            admin_groups=_group_tuple(var("admin_groups")),
+            admin_access=var("admin_access"),
+            client_secret=_secret_source(var("client_secret")),
+            registration=var("registration"),
+            credential=var("credential"),
+            redirect_uris_registered=var("redirect_uris_registered"),
+            authority=(graph.get("authority") or _AUTHORITIES[graph["cloud"]]).rstrip("/"),
+            session=Session(**var("session")),
+            session_store=SessionStore(
+                type=store["type"],
+                url=store["url"],
+                secret=SecretKeyRef(**store["secret"]) if store.get("secret") else None,
+                persistence=store["persistence"],
+                image=store["image"],
+            ),
+            identity_claim=var("identity_claim"),
+            proxy_prefix=var("proxy_prefix"),
+            image_registry=var("image_registry"),
+            image_pull_secrets=tuple(var("image_pull_secrets")),
+            replicas=var("replicas"),
+            resources=var("resources"),
+            node_selector=var("node_selector"),
+            tolerations=tuple({key: value for key, value in item.items() if value is not None} for item in var("tolerations")),
+            metrics=var("metrics"),
+            helm_values=var("helm_values"),
+            waivers=tuple(Waiver(**item) for item in var("waivers")),
+            owners=tuple(var("owners")),
+            notes=var("notes"),
+        )
+
+    def _names(self, team: Team, indexes: list[int]) -> None:
+        whole = [
+            ("namespace", team.namespace, MAX_LABEL),
+            ("Helm release", team.release, MAX_RELEASE),
+            ("Service of the session store", team.store_name, MAX_LABEL),
+            ("Secret", team.proxy_secret, MAX_SUBDOMAIN),
+            ("Secret", team.store_secret, MAX_SUBDOMAIN),
+        ]
+        for kind, name, limit in whole:
+            if len(name) > limit and self.ok("gateway_auth_stack"):
+                self._too_long("gateway_auth_stack", kind, name, limit, "Shorten gateway_auth_stack or the host's name in the inventory.")
+        routes: dict[str, str] = {team.release: "the proxy's own route"}
+        for index, app in zip(indexes, team.apps, strict=True):
+            path = f"gateway_auth_apps[{index}].name"
+            for kind, name in (("HTTPRoute", team.route_name(app)), ("HTTPRoute", team.passthrough_name(app)), ("SecurityPolicy", team.policy_name(app))):
+                if len(name) > MAX_SUBDOMAIN:
+                    self._too_long(path, kind, name, MAX_SUBDOMAIN, f"Shorten {path}.")
+                if kind != "HTTPRoute" or not self.ok(path):
+                    continue
+                if name in routes:
+                    self.report(path, "a name whose routes no other object has", f"HTTPRoute {name}, which is {routes[name]}", f"Change {path}.", "object-name")
+                else:
+                    routes[name] = f"app {app.name!r}'s"
+
+    def _too_long(self, path: str, kind: str, name: str, limit: int, remedy: str) -> None:
+        self.report(path, f"a {kind} name of at most {limit} characters", f"{name} ({len(name)})", remedy, "name-length")
+
+    def _hostnames(self, team: Team, apps: list[tuple[int, dict[str, t.Any]]]) -> None:
+        for (index, raw), app in zip(apps, team.apps, strict=True):
+            path = f"gateway_auth_apps[{index}].{'hostname' if raw.get('hostname') else 'name'}"
+            if app.hostname and self.ok(path) and self._host_fits(path, app.hostname, team.domain):
+                self.hosts.append((app.hostname, path))
+        if self.ok("gateway_auth_stack") and self._host_fits("gateway_auth_stack", team.proxy_host, team.domain):
+            self.hosts.append((team.proxy_host, "gateway_auth_stack"))
+
+    def _host_fits(self, path: str, host: str, domain: str) -> bool:
+        if not self.ok("gateway_auth_domain"):
+            return False
+        label = host.removesuffix(f".{domain}")
+        if label == host or not is_label(label) or len(host) > MAX_SUBDOMAIN:
+            if not path.endswith(".hostname") and label != host and (len(label) > MAX_LABEL or len(host) > MAX_SUBDOMAIN):
+                self._too_long(path, "host", host, MAX_LABEL if len(label) > MAX_LABEL else MAX_SUBDOMAIN, f"Shorten {path} or the host's name in the inventory.")
+            else:
+                self.report(
+                    path, f"one DNS label of at most {MAX_LABEL} characters below {domain}, so that the wildcard certificate covers the host", shown(host),
+                    f"Change {path}{'' if path.endswith('.hostname') else ' or gateway_auth_hostname_pattern'}.", "hostname",
+                )  # fmt: skip
+            return False
+        return True
+
+    def _redirect_uris(self, team: Team) -> None:
+        for uri in team.redirect_uris:
+            if len(uri) > MAX_REDIRECT_URI:
+                self.report("gateway_auth_apps", f"redirect URIs of at most {MAX_REDIRECT_URI} characters", f"{uri} ({len(uri)})", "Shorten the host name.", "redirect-uri-length")
+        if not team.redirect_uris_registered and self.ok("gateway_auth_redirect_uris_registered"):
+            self.report(
+                "gateway_auth_redirect_uris_registered", "the platform's word that every redirect URI is registered at the existing registration", "none",
+                f"Register these at {team.client_id}, then set gateway_auth_redirect_uris_registered: true: {' '.join(team.redirect_uris)}",
+                "redirect-uris-registered",
+            )  # fmt: skip
+
+
+# --- rules over all teams -----------------------------------------------------------------------------------------------------
+
+
+def _across(judged: list[_Judge]) -> None:
+    _hosts_once(judged)
+    _namespaces_once(judged)
+    _registrations(judged)
+
+
+def _hosts_once(judged: list[_Judge]) -> None:
+    claims: dict[str, list[tuple[_Judge, str]]] = collections.defaultdict(list)
+    for judge in judged:
+        for host, path in judge.hosts:
+            claims[host].append((judge, path))
+    for host, claimants in claims.items():
+        if len(claimants) < 2:
+            continue
+        for position, (judge, path) in enumerate(claimants):
+            other, other_path = claimants[1 if position == 0 else 0]
+            what = f"{host}, also the host of {other_path} of team '{other.name}' ({other.given.place(other_path)})"
+            judge.report(path, "a host that no other app and no proxy has", what, f"Change {path}.", "hostname-taken")
+
+
+def _namespaces_once(judged: list[_Judge]) -> None:
+    claims: dict[str, list[_Judge]] = collections.defaultdict(list)
+    for judge in judged:
+        if judge.team is not None:
+            claims[judge.team.namespace].append(judge)
+    for namespace, claimants in claims.items():
+        for judge in claimants if len(claimants) > 1 else ():
+            other = next(candidate for candidate in claimants if candidate is not judge)
+            judge.report(
+                "gateway_auth_stack", "a namespace that no other team has", f"{namespace}, also that of team '{other.name}'",
+                "Change gateway_auth_stack or the host's name.", "namespace-taken",
+            )  # fmt: skip
+
+
+def _registrations(judged: list[_Judge]) -> None:
+    """Teams that share an app registration: allowed, said, and counted together."""
+    by_client: dict[str, list[_Judge]] = collections.defaultdict(list)
+    for judge in judged:
+        if judge.team is not None and judge.ok("gateway_auth_client_id"):
+            by_client[judge.team.client_id].append(judge)
+    for client_id, sharing in by_client.items():
+        names = [judge.name for judge in sharing]
+        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        uris = sum(len(judge.team.redirect_uris) for judge in sharing if judge.team is not None)
+        for judge in sharing:
+            if uris > MAX_REDIRECT_URIS:
+                judge.report(
+                    "gateway_auth_client_id", f"at most {MAX_REDIRECT_URIS} redirect URIs at one app registration", f"{uris} (of {listed})",
+                    "Give some of the teams, or some of the apps, a registration of their own.", "redirect-uri-count",
+                )  # fmt: skip
+            if len(sharing) > 1:
+                judge.report(
+                    "gateway_auth_client_id", "one app registration for each team", f"{client_id}, shared by {listed}, so that groups alone separate them",
+                    "Give each team a registration of its own, or accept this.", "shared-registration", WARNING,
+                )  # fmt: skip
+
+
+# --- shapes -------------------------------------------------------------------------------------------------------------------
+
+
+def is_label(text: str) -> bool:
+    return len(text) <= MAX_LABEL and bool(_LABEL.fullmatch(text))
+
+
+def is_domain(text: str) -> bool:
+    return len(text) <= MAX_SUBDOMAIN and all(is_label(label) for label in text.split("."))
+
+
+def go_seconds(text: str) -> float | None:
+    """Seconds of a Go duration; None if it isn't one."""
+    parts = _GO_DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _under(path: str, prefix: str) -> bool:
+    path, prefix = path.rstrip("/").lower(), prefix.rstrip("/").lower()
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+def _file(text: str) -> str:
+    return os.path.normpath(os.path.expanduser(text)) if text else ""
+
+
+def _chart_ref(ref: str) -> str:
+    return ref if ref.startswith("oci://") else _file(ref)
+
+
+def _group_tuple(groups: collections.abc.Iterable[t.Mapping[str, str]]) -> tuple[Group, ...]:
+    by_id = {group["id"].lower(): Group(group["id"].lower(), group.get("name") or "") for group in reversed(list(groups))}
+    return tuple(reversed(by_id.values()))
+
+
+def _secret_source(given: t.Any) -> SecretSource | None:
+    if not isinstance(given, dict):
+        return None
+    if given.get("env"):
+        return SecretSource("env", given["env"])
+    if given.get("file"):
+        return SecretSource("file", _file(given["file"]))
+    if isinstance(given.get("secret"), dict):
+        return SecretSource("secret", given["secret"]["name"], given["secret"]["key"])
+    return SecretSource("value") if given.get("value") is not None else None
