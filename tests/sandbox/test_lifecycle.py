@@ -216,8 +216,7 @@ def test_two_checkouts_do_not_collide(sandbox: Layout, tmp_path: Path) -> None:
     assert health.healthy(sandbox) is None
 
 
-def test_the_cache_is_complete_without_the_network(sandbox: Layout) -> None:
-    """A warm start builds nothing."""
+def test_a_warm_cache_builds_nothing(sandbox: Layout) -> None:
     command(sandbox, "build", UP_SECONDS)
     cache = Cache(cache_folder())
     cache.everything()
