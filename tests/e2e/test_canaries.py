@@ -43,10 +43,10 @@ class Arguments(threading.Thread):
         super().__init__(daemon=True)
         self.seen: set[bytes] = set()
         self.rounds = 0
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.wait(0.01):
+        while not self._ended.wait(0.03):
             self.rounds += 1
             for name in os.listdir("/proc"):
                 if name.isdigit():
@@ -56,7 +56,7 @@ class Arguments(threading.Thread):
                         continue  # it ended
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join(5)
 
 
