@@ -1,0 +1,51 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A cluster in memory for each test that asks for one."""
+
+from __future__ import annotations
+
+import collections.abc
+import os
+import pathlib
+import tempfile
+
+import pytest
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import ClusterRef
+from tests.unit.support.api import Api, Server
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Server]:
+    server = Server()
+    folder = tmp_path_factory.mktemp("api")
+    with pytest.MonkeyPatch.context() as patch:
+        # The client factory keeps what it discovered in the temporary folder, and the client for as long as the process lives.
+        patch.setattr(tempfile, "tempdir", str(folder))
+        for name in [name for name in os.environ if name.startswith("K8S_AUTH_") or name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        connect(ClusterRef(server.kubeconfig(folder / "kubeconfig")))
+        yield server
+    server.close()
+
+
+@pytest.fixture
+def api(_server: Server) -> collections.abc.Iterator[Api]:
+    """The API double, with a namespace for team-a; whatever it had to refuse fails the test at its end."""
+    _server.api = Api()
+    _server.api.namespaces("monitoring-team-a", "gateway-envoy")
+    yield _server.api
+    assert not _server.api.violations
+
+
+@pytest.fixture
+def kubeconfig(_server: Server, api: Api, tmp_path: pathlib.Path) -> str:
+    return _server.kubeconfig(tmp_path / "kubeconfig")
+
+
+@pytest.fixture
+def kube(kubeconfig: str) -> Kube:
+    return connect(ClusterRef(kubeconfig))
