@@ -22,8 +22,13 @@ class ActionModule(BatchAction):
 
     def for_team(self, team: Team) -> Outcome:
         folder = pathlib.Path(self.options["dest"]).absolute() / team.name
-        wanted = render_team(team, _read(pathlib.Path(team.probe.ca_file).expanduser()) if team.probe.ca_file else "")
+        authority = pathlib.Path(team.probe.ca_file).expanduser() if team.probe.ca_file else None
+        # Rendering must work before there is a gateway, so a CA that isn't there yet is no error: the Job then stays unproven.
+        missing = authority is not None and not authority.exists()
+        wanted = render_team(team, _read(authority) if authority is not None and not missing else "")
         outcome = Outcome(data={"folder": str(folder)})
+        if missing:
+            outcome.msg = f"gateway_auth_probe.ca_file {authority} is not there; render again when it is, or the Jobs will trust public CAs only."
         try:
             present = {str(path.relative_to(folder)): _read(path) for path in sorted(folder.rglob("*")) if path.is_file()}
             foreign = [name for name in wanted if name in present and not is_ours(present[name])]

@@ -66,7 +66,7 @@ def is_ours(content: str) -> bool:
 
 def render_team(team: Team, ca: str = "") -> dict[str, str]:
     """Content of each file by its path in the team's folder. ``ca`` is the PEM text of a private CA that the gateway uses."""
-    files = {"README.md": _readme(team), "values.yaml": _yaml_file(team, [release_values(team)])}
+    files = {"README.md": _readme(team, ca), "values.yaml": _yaml_file(team, [release_values(team)])}
     for app in team.apps:
         for step, objects in _steps(team, app, ca).items():
             wave = str(STEPS.index(step) + 1)
@@ -191,7 +191,16 @@ def _dumper() -> t.Any:
     return _DUMPER[0]
 
 
-def _readme(team: Team) -> str:
+def _ca_note(team: Team, ca: str) -> str:
+    if not team.probe.ca_file or ca:
+        return ""
+    return f"""
+**Not complete:** the private CA of `gateway_auth_probe.ca_file` was not there when this was rendered. The Jobs in `{PROBE}` trust public CAs only
+and will not prove anything against the gateway's certificate; render again.
+"""
+
+
+def _readme(team: Team, ca: str) -> str:
     secrets = "\n".join(
         f"  - Secret `{secret['namespace']}/{secret['name']}`:\n" + "\n".join(f"    - `{key}`: {how}" for key, how in secret["keys"].items())
         for secret in secret_specification(team)
@@ -208,7 +217,7 @@ def _readme(team: Team) -> str:
 # {team.name} ({team.environment}, {team.stack})
 
 Everything that puts the team's apps behind a login, except secrets: none is in here.
-
+{_ca_note(team, ca)}
 ## What must exist before
 
 - The platform's objects on Gateway `{gateway.namespace}/{gateway.name}` (ClientTrafficPolicy, redirect to HTTPS): playbook `prepare_gateway`.

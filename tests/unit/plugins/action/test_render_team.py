@@ -91,8 +91,17 @@ def test_a_private_ca_is_read(tmp_path: pathlib.Path) -> None:
     authority.write_text("-----BEGIN CERTIFICATE-----\n", encoding="utf-8")
     _run(tmp_path / "out", {"probe": {"ca_file": str(authority)}})
     assert "-----BEGIN CERTIFICATE-----" in (tmp_path / "out/team-a/3-probe/prometheus.yaml").read_text(encoding="utf-8")
+
+
+def test_a_private_ca_that_is_not_there_yet_is_said_and_no_error(tmp_path: pathlib.Path) -> None:
+    outcome = _run(tmp_path, {"probe": {"ca_file": str(tmp_path / "missing.crt")}})
+    assert "missing.crt" in outcome.msg
+    assert "Not complete" in (tmp_path / "team-a/README.md").read_text(encoding="utf-8")
+    job = (tmp_path / "team-a/3-probe/prometheus.yaml").read_text(encoding="utf-8")
+    assert "--cacert" not in job and "--insecure" not in job
+    (tmp_path / "missing.crt").mkdir()
     with pytest.raises(GatewayAuthError, match=r"missing\.crt"):
-        _run(tmp_path / "out", {"probe": {"ca_file": str(tmp_path / "missing.crt")}})
+        _run(tmp_path, {"probe": {"ca_file": str(tmp_path / "missing.crt")}})
 
 
 def test_a_folder_that_can_t_be_written_is_named(tmp_path: pathlib.Path) -> None:
