@@ -212,7 +212,7 @@ class _Conflict(ClusterError):
     pass
 
 
-class NamespaceMissing(ClusterError):
+class NamespaceMissing(_NotFound):
     """A write was refused because its namespace isn't there."""
 
 
