@@ -20,6 +20,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 
 try:
     import urllib3.exceptions
+    import yaml
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
     from kubernetes.client.exceptions import ApiException
@@ -238,7 +239,7 @@ def _connect(ref: ClusterRef) -> Kube:
     try:
         options = {key: value for key, value in (("kubeconfig", ref.kubeconfig), ("context", ref.context)) if value}
         client = get_api_client(**options).client
-    except (CoreException, ConfigException, OSError, KeyError, ValueError, TypeError) as exc:
+    except (CoreException, ConfigException, OSError, KeyError, ValueError, TypeError, yaml.YAMLError) as exc:
         raise ClusterError(f"Could not load the kubeconfig of {where}: {_shorten(exc)}.", "Check gateway_auth_cluster.kubeconfig and .context.") from exc
     except urllib3.exceptions.HTTPError as exc:
         raise _unreachable(where, exc) from exc
