@@ -227,7 +227,13 @@ class Api:
             namespace, rest = rest[1], rest[2:]
         plural, name, sub = (*rest, "", "", "")[:3]
         known = KINDS.get((version, plural))
-        if known is None or len(rest) > 3 or (sub and (plural, sub) != ("pods", "log")) or (namespace and not known[1]) or (name and known[1] and not namespace):
+        if (
+            known is None
+            or len(rest) > 3
+            or (sub and (plural, sub) != ("pods", "log"))
+            or (namespace and not known[1])
+            or (name and known[1] and not namespace)
+        ):
             self._violate(request, f"unknown path {path}")
         return version, plural, namespace, name, sub
 
@@ -637,7 +643,7 @@ class Server:
                 except Lost:
                     self.close_connection = True
                     return
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001 - told to the test
                     server.api.violations.append(f"the double itself failed at {self.command} {self.path}: {exc!r}")
                     status, answer = 500, {"message": "the double itself failed"}
                 content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
@@ -649,7 +655,7 @@ class Server:
 
             do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve
 
-            def log_message(self, format: str, *args: t.Any) -> None:
+            def log_message(self, *_args: t.Any) -> None:
                 pass
 
         self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
