@@ -13,6 +13,73 @@ import typing as t
 ERROR = "error"
 WARNING = "warning"
 
+# Every rule by its stable id. `tests/golden/validate/error_<rule>.yml` shows each at work.
+RULES = {
+    "address": "where the probe connects to is an IP address or host name",
+    "app-group": "an app's groups are among its team's",
+    "chart-version": "the chart is one this collection knows",
+    "choice": "a value is one of the choices",
+    "cidr": "a trusted network is in CIDR notation",
+    "cidr-everybody": "not everybody's headers are trusted",
+    "claim": "a claim has a claim's name",
+    "cluster": "the inventory says which cluster it means",
+    "control-in-file": "what a run does is said on the command line alone",
+    "dns-label": "names become names of Kubernetes objects",
+    "domain": "the domain is a DNS domain",
+    "duplicate-app": "an app's name is there once in its team",
+    "duplicate-group": "a group is there once in a list",
+    "duration": "a duration has the form its reader takes",
+    "guid": "ids of Entra are GUIDs",
+    "helm-values": "Helm values don't undo a guarantee, unless waived",
+    "helm-values-secret": "Helm values hold no secret",
+    "hostname": "the wildcard certificate of the domain covers each host",
+    "hostname-pattern": "the pattern gives each app of each team a host of its own",
+    "hostname-taken": "a host belongs to one app of one team",
+    "image-registry": "a registry has a registry's form",
+    "name-length": "composed names fit Kubernetes, Helm and DNS",
+    "namespace-taken": "a namespace belongs to one team",
+    "no-apps": "a team has an app",
+    "no-groups": "a team and an app have a group, for none would mean everybody",
+    "object-name": "no two objects of a team have one name",
+    "owner": "an owner is a user principal name or an object id",
+    "path-relative": "paths don't depend on where a command is run",
+    "placeholder": "no placeholder of a guide was left in place",
+    "proxy-prefix": "the prefix of the proxy's pages is a path",
+    "public-path": "what is public is a narrow path of the app",
+    "quantity": "a quantity is one Kubernetes takes",
+    "range": "a number is within its range",
+    "redirect-uri-count": "a registration holds 256 redirect URIs",
+    "redirect-uri-length": "a redirect URI has 256 characters",
+    "redirect-uris-registered": "somebody has registered the redirect URIs of an existing registration",
+    "required": "what is needed is there",
+    "secret-extra-var": "no secret on the command line",
+    "secret-key": "a key of a Secret is one Kubernetes takes",
+    "secret-outside": "no secret outside gateway_auth_client_secret.value",
+    "secret-source": "the client secret has one source",
+    "service-namespace": "an app's Service is the team's own, unless the platform allows its namespace",
+    "service-port": "a port is a port",
+    "session-refresh": "group membership is read anew in time",
+    "session-store": "a session store has what its type needs and nothing else",
+    "shared-registration": "a team has an app registration of its own",
+    "team-file-key": "a team's file holds the team's keys alone",
+    "team-file-template": "a team's file holds no template",
+    "team-file-unsafe": "a team's file holds no YAML tag",
+    "team-file-vault": "a team's file holds no secret",
+    "team-name": "a team's host is named team-<id>",
+    "template": "the platform's templates can be rendered, without secrets",
+    "timeout": "a timeout is a Gateway API duration",
+    "type": "values have the type of their variable",
+    "unknown-control": "a control given with -e is one",
+    "unknown-key": "nested keys are known",
+    "unknown-variable": "gateway_auth_* variables are known",
+    "url": "a URL is one of a scheme that works",
+    "url-credentials": "no secret in a URL",
+    "waiver-date": "a waiver names its last day",
+    "waiver-expired": "a waiver is not past",
+    "waiver-incomplete": "a waiver is owned and reasoned",
+    "waiver-unused": "a waiver waives something",
+}
+
 _SHOWN_TEAMS = 5
 _SHOWN_LENGTH = 100
 
@@ -43,6 +110,10 @@ class Finding:
     remedy: str
     rule: str
     severity: str = ERROR
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"no rule {self.rule!r}")
 
     @property
     def place(self) -> Place:

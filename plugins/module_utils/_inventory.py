@@ -125,7 +125,7 @@ class InventoryReader:
             name, value = plain(key), raw[key]
             from_team = name in team_file.keys and name not in self._extra_vars
             if name not in self._spec:
-                if name not in team_file.refused:
+                if name not in team_file.refused and name not in self._extra_vars:  # those are told once for the run
                     # Only the name: whatever an unknown variable holds could be a secret.
                     values[name] = _spec.WITHHELD
                     places[name] = {name: _key_place(key, value)}

@@ -186,4 +186,4 @@ def _type_remedy(kind: str, value: t.Any, path: str) -> str:
 
 def did_you_mean_variable(name: str) -> str:
     near = nearest(name, load())
-    return f"Did you mean {near}?" if near else f"Remove {name}; roles/gateway_auth/README.md lists every variable."
+    return f"Did you mean {near}?" if near else f"Remove {name}; docs/variables.md lists every variable."
