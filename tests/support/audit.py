@@ -4,24 +4,19 @@
 
 """The API server's audit log on the command line: ``audit.py mark`` prints a position, ``audit.py writes <mark>`` what was written since.
 
-Needs .sandbox/env sourced. What counts as a write is tests/e2e/audit.py's to say: dry runs, reviews and leases do not.
+What counts as a write is tests/e2e/audit.py's to say: dry runs, reviews and leases do not.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import pathlib
 import sys
 
 from tests.e2e.audit import AuditLog
+from tests.e2e.sandbox import Sandbox
 
 # The identity of .sandbox/kubeconfig; the cluster's own components and the sandbox's set-up have others.
 USER = "kubernetes-admin"
-
-
-def audit_log() -> AuditLog:
-    return AuditLog(pathlib.Path(os.environ["SANDBOX_AUDIT_LOG"]))
 
 
 def main() -> int:
@@ -32,7 +27,7 @@ def main() -> int:
     writes.add_argument("since", type=int)
     writes.add_argument("--expect-none", action="store_true", help="exit 1 when there were any")
     arguments = parser.parse_args()
-    log = audit_log()
+    log = AuditLog(Sandbox.find())
     if arguments.command == "mark":
         print(log.here())
         return 0
