@@ -19,6 +19,10 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 Object = dict[str, t.Any]
 
 STORE_PORT = 6379
+# The chart's own 44180 is one of the ports Linux gives to outgoing connections (32768 to 60999). The proxy connects to Entra and
+# to its store before it listens; when one of those connections is given 44180, the pod ends with "address already in use", and
+# again at each restart, since the kernel gives the same pair of addresses neighbouring ports (seen on the embedded cluster).
+METRICS_PORT = 4181
 DEFAULT_STORE_REGISTRY = "docker.io"
 DEFAULT_STORE_REPOSITORY = "valkey/valkey"
 DEFAULT_STORE_TAG = "9.1.2"
@@ -84,7 +88,7 @@ def proxy_values(team: Team) -> Object:
         "serviceAccount": {"automountServiceAccountToken": False},
         # Envoy still sends requests for a moment after the pod was told to stop.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "metrics": {"enabled": team.metrics},
+        "metrics": {"enabled": team.metrics, "port": METRICS_PORT},
         "config": {
             "existingSecret": literal(team.proxy_secret),
             "requiredSecretKeys": _required_keys(team),
