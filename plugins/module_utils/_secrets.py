@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import secrets
 import string
 import typing as t
@@ -197,7 +198,8 @@ def _check_cookie_secret(team: Team, value: str) -> None:
     """As oauth2-proxy reads it: base64url when that gives an AES key size, else the raw bytes."""
     size = len(value.encode(errors="surrogateescape"))
     try:
-        decoded = len(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
+        # Python's decoder takes + and / as well and skips what it doesn't know; Go's does neither.
+        decoded = len(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))) if re.fullmatch(r"[\w-]*=*", value, re.ASCII) else 0
     except (binascii.Error, ValueError):
         decoded = 0
     if value != value.strip() or not (decoded in _COOKIE_SECRET_BYTES or size in _COOKIE_SECRET_BYTES):
