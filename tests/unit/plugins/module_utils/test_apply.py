@@ -1,0 +1,178 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal: what it writes, what it predicts, and what it shows of it."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForeignObjectError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import app_route, security_policy
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_deletion
+from tests.golden import team
+from tests.unit.support.api import Api, live
+
+Object = dict[str, t.Any]
+TEAM = team()
+POLICY = security_policy(TEAM, TEAM.apps[0])
+ROUTE = app_route(TEAM, TEAM.apps[0])
+NAME = POLICY["metadata"]["name"]
+
+
+def _settle(kube: Kube, *objects: Object, check: bool = False, adopt: t.Collection[str] = ()) -> Journal:
+    journal = Journal(kube, check=check, adopt=adopt)
+    for obj in objects:
+        journal.settle(copy.deepcopy(obj))
+    return journal
+
+
+def _secret(**data: str) -> Object:
+    metadata = {"name": "s", "namespace": TEAM.namespace, "labels": TEAM.owner_labels()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": {key: encode(value) for key, value in data.items()}}
+
+
+def test_sequence(api: Api, kube: Kube) -> None:
+    api.read_only = True
+    predicted = _settle(kube, POLICY, ROUTE, check=True)
+    assert predicted.changed and [change["action"] for change in predicted.listing()] == ["create", "create"]
+    api.read_only = False
+
+    written = _settle(kube, POLICY, ROUTE)
+    assert written.listing() == predicted.listing()
+    assert written.diff() == predicted.diff()
+    assert api.trace == [f"PATCH SecurityPolicy {NAME}", "PATCH HTTPRoute prometheus-team-a"]
+
+    api.forget()
+    again = _settle(kube, POLICY, ROUTE)
+    assert not again.changed and not again.diff()
+    assert all(request.startswith("GET") for request in api.asked), "a re-run needs no dry run either"
+
+    updated = _settle(kube, {**ROUTE, "spec": {**ROUTE["spec"], "hostnames": ["new.apps.example.com"]}})
+    assert [change["action"] for change in updated.listing()] == ["update"]
+    assert "+" not in updated.diff()[0]["before"] and "new.apps.example.com" in updated.diff()[0]["after"]
+
+    journal = Journal(kube, check=False)
+    journal.carry_out(plan_deletion(api.the("HTTPRoute", "prometheus-team-a"), "gone from the inventory"))
+    assert not api.names("HTTPRoute")
+    assert journal.diff()[0]["before"] and "gone from the inventory" in journal.diff()[0]["after"]
+
+
+@pytest.mark.parametrize("name", ["policy_authorization_added", "policy_opened"])
+def test_drift_goes_and_stays_away(api: Api, kube: Kube, name: str) -> None:
+    api.seed(live(name))
+    predicted = _settle(kube, POLICY, check=True)
+    assert not api.writes
+    written = _settle(kube, POLICY)
+    assert (written.listing(), written.diff()) == (predicted.listing(), predicted.diff())
+    found = api.the("SecurityPolicy", NAME)["spec"]
+    assert "authorization" not in found and "recomputeRoute" not in found["extAuth"]
+    assert found["extAuth"]["failOpen"] is False
+    assert not _settle(kube, POLICY).changed
+
+
+def test_an_edit_inside_a_list_goes(api: Api, kube: Kube) -> None:
+    api.seed(live("route_edited_in_list"))
+    assert _settle(kube, ROUTE, check=True).changed
+    assert not api.writes
+    assert _settle(kube, ROUTE).changed
+    assert "timeouts" not in api.the("HTTPRoute", "prometheus-team-a")["spec"]["rules"][0]
+    assert not _settle(kube, ROUTE).changed
+
+
+def test_where_ownership_can_not_tell_the_api_server_is_asked(api: Api, kube: Kube) -> None:
+    """Somebody else wrote the same list as we: a difference only by managedFields."""
+    obj = live("route_edited_in_list")
+    del obj["spec"]["rules"][0]["timeouts"]
+    api.seed(obj)
+    assert not _settle(kube, ROUTE).changed
+    assert [request.dry_run for request in api.journal if request.method == "PATCH"] == [True]
+
+
+def test_adoption_in_one_go(api: Api, kube: Kube) -> None:
+    obj = live("policy_by_hand")
+    api.seed(obj)
+    api.edit("SecurityPolicy", NAME, lambda found: found["spec"].update(authorization={"defaultAction": "Allow"}))
+    with pytest.raises(ForeignObjectError):
+        _settle(kube, POLICY)
+    assert not api.writes
+    journal = _settle(kube, POLICY, adopt=[f"SecurityPolicy/{NAME}"])
+    assert journal.listing()[0]["action"] == "adopt"
+    found = api.the("SecurityPolicy", NAME)
+    assert POLICY["metadata"]["labels"].items() <= found["metadata"]["labels"].items()
+    assert "authorization" not in found["spec"]
+    assert not _settle(kube, POLICY).changed, "ours from now on, without being told so again"
+
+
+def test_a_namespace_of_the_same_run_is_predicted(api: Api, kube: Kube) -> None:
+    api.read_only = True
+    elsewhere = copy.deepcopy(POLICY)
+    elsewhere["metadata"]["namespace"] = "not-there-yet"
+    journal = _settle(kube, elsewhere, check=True)
+    assert journal.changed and NAME in journal.diff()[0]["after_header"]
+
+
+def test_kill_between_apply_and_removal_of_drift_converges(api: Api, kube: Kube) -> None:
+    api.seed(live("policy_opened"))
+    api.lose_connection_after(1)
+    with pytest.raises(ClusterError):
+        _settle(kube, POLICY)
+    api.mend()
+    assert api.the("SecurityPolicy", NAME)["spec"]["extAuth"]["recomputeRoute"] is True
+    _settle(kube, POLICY)
+    assert "recomputeRoute" not in api.the("SecurityPolicy", NAME)["spec"]["extAuth"]
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
+def test_no_value_of_a_secret_is_ever_shown(api: Api, kube: Kube, check: bool) -> None:
+    api.seed(_secret(kept="hush-kept", changed="hush-old"))
+    journal = _settle(kube, _secret(kept="hush-kept", changed="hush-new", added="hush-added"), check=check)
+    (diff,) = journal.diff()
+    assert "added" in diff["after"] and "added" not in diff["before"]
+    shown = str((journal.listing(), journal.diff()))
+    assert "hush" not in shown and not any(encode(value) in shown for value in ("hush-kept", "hush-old", "hush-new", "hush-added"))
+
+
+def test_a_diff_shows_what_a_person_compares(api: Api, kube: Kube) -> None:
+    (diff,) = _settle(kube, POLICY).diff()
+    assert diff["before"] == ""
+    assert "statusOnError: 503" in diff["after"] and "gateway-auth/team: team-a" in diff["after"]
+    for noise in ("managedFields", "resourceVersion", "uid", "ancestors"):
+        assert noise not in diff["after"]
+    assert diff["after"].startswith("# "), "the reasons first"
+
+
+def test_a_note_counts_as_a_change(kube: Kube) -> None:
+    journal = Journal(kube, check=False)
+    assert not journal.changed
+    journal.note("upgrade", "Helm release n/r", ["value a: 1 -> 2"], before="a: 1\n", after="a: 2\n")
+    assert journal.changed
+    assert journal.listing() == [{"action": "upgrade", "object": "Helm release n/r", "reasons": ["value a: 1 -> 2"]}]
+    assert (journal.diff()[0]["before"], journal.diff()[0]["after"]) == ("a: 1\n", "a: 2\n")
+
+
+def test_an_error_carries_what_was_done_before_it(api: Api, kube: Kube) -> None:
+    journal = _settle(kube, POLICY)
+    error = journal.blame(ClusterError("then it broke"))
+    assert getattr(error, "changes_done") == journal.listing() != []  # noqa: B009
+
+
+@pytest.mark.parametrize("value", ["", "plain", "späße", "\0\n", "x" * 1000], ids=["empty", "plain", "umlauts", "control", "long"])
+def test_secret_data_round_trip(value: str) -> None:
+    assert decode({"data": {"k": encode(value)}}, "k") == value
+
+
+@pytest.mark.parametrize("secret", [None, {}, {"data": None}, {"data": {"other": "YQ=="}}], ids=str)
+def test_a_key_that_is_not_there(secret: Object | None) -> None:
+    assert decode(secret, "k") is None
+
+
+def test_bytes_that_are_no_text_survive_reading() -> None:
+    value = decode({"data": {"k": "/w=="}}, "k")
+    assert value is not None and value.encode(errors="surrogateescape") == b"\xff"
