@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import tarfile
 import typing as t
+import zlib
 
 try:
     import yaml
@@ -83,7 +84,7 @@ def _decode(record: Object) -> Object:
     try:
         stored = base64.b64decode(base64.b64decode(record["data"]["release"]))
         return t.cast("Object", json.loads(gzip.decompress(stored)))
-    except (KeyError, ValueError, binascii.Error, OSError) as exc:
+    except (KeyError, ValueError, binascii.Error, OSError, EOFError, zlib.error) as exc:
         raise HelmError(f"The Helm release record {where} can't be read ({exc}).", "Look at it with `helm history`; remove a broken record by hand.") from exc
 
 
