@@ -1,0 +1,42 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Release records as Helm stores them (``live/helm3.json`` is a real one), with other contents."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+
+Object = dict[str, t.Any]
+_GENERATED: t.Final = object()
+
+
+def release_record(
+    team: Team, *, revision: int = 1, status: str = "deployed", version: str = "10.7.0", chart: str = "oauth2-proxy", values: t.Any = _GENERATED
+) -> Object:
+    """A revision of the team's release; by default finished and as we want it."""
+    body = {
+        "name": team.release,
+        "info": {"status": status, "description": "Install complete"},
+        "chart": {"metadata": {"name": chart, "version": version, "apiVersion": "v2"}, "templates": [], "values": {}},
+        "config": release_values(team) if values is _GENERATED else values,
+        "manifest": "",
+        "version": revision,
+        "namespace": team.namespace,
+    }
+    packed = base64.b64encode(gzip.compress(json.dumps(body).encode()))
+    labels = {"name": team.release, "owner": "helm", "status": status, "version": str(revision)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"sh.helm.release.v1.{team.release}.v{revision}", "namespace": team.namespace, "labels": labels},
+        "type": "helm.sh/release.v1",
+        "data": {"release": base64.b64encode(packed).decode()},
+    }
