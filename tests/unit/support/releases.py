@@ -40,3 +40,16 @@ def release_record(
         "type": "helm.sh/release.v1",
         "data": {"release": base64.b64encode(packed).decode()},
     }
+
+
+def deployment(name: str, *, replicas: int = 2, namespace: str = "monitoring-team-a") -> Object:
+    """A Deployment as Helm leaves it, ready."""
+    status = {"observedGeneration": 1_000, "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas}
+    template = {"metadata": {"labels": {"app": name}, "annotations": {"checksum/config": "x"}}, "spec": {"containers": [{"name": "oauth2-proxy"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "annotations": {"meta.helm.sh/release-name": name}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+        "status": status,
+    }
