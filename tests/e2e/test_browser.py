@@ -44,6 +44,7 @@ def test_alice_clicks_herself_in(sandbox: Sandbox, onboarded: Inventory, tmp_pat
         assert session["domain"] == "prometheus-team-a.gateway-auth.test"
         assert len(sign_in) > 1000
         if request.config.getoption("--update-images"):
+            driver.set_window_size(1280, 640)
             driver.get(f"{HOME}graph?g0.expr=up&g0.tab=1")
             wait.until(lambda browser: 'instance="localhost:9090"' in browser.find_element(By.TAG_NAME, "body").text)
             IMAGE.parent.mkdir(parents=True, exist_ok=True)

@@ -33,11 +33,12 @@ NAMESPACE = f"monitoring-{TEAM}"
 RELEASE = f"monitoring-oauth2-proxy-{TEAM}"
 # Where secrets are meant to be, or where nothing of a run is written.
 SPARED = tuple(ROOT / name for name in (".sandbox", ".venv", ".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache"))
+SETTLED_S = 1.0  # a process starts as a copy of its parent and gets its own arguments a moment later
 LARGEST = 20 * 1024 * 1024
 
 
 class Arguments(threading.Thread):
-    """Samples the command lines and environments of all processes."""
+    """Samples the command lines of all processes."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -46,14 +47,19 @@ class Arguments(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(0.03):
+        first_seen: dict[str, float] = {}
+        while not self._ended.wait(0.01):
             self.rounds += 1
-            for name in os.listdir("/proc"):
-                if name.isdigit():
-                    try:
-                        self.seen.add(pathlib.Path(f"/proc/{name}/cmdline").read_bytes())
-                    except OSError:
-                        continue  # it ended
+            now = time.monotonic()
+            there = {name for name in os.listdir("/proc") if name.isdigit()}
+            first_seen = {name: first_seen.get(name, now) for name in there}
+            for name, since in first_seen.items():
+                if now - since > SETTLED_S:
+                    continue  # it has become what it is to be
+                try:
+                    self.seen.add(pathlib.Path(f"/proc/{name}/cmdline").read_bytes())
+                except OSError:
+                    continue  # it ended
 
     def stop(self) -> None:
         self._ended.set()
