@@ -7,8 +7,8 @@
 How equality is judged without a dry run. A live spec holds what we applied, what the API server defaulted, and what others
 put there. ``managedFields`` tells these apart: a field that nobody owns is a default, a field that somebody owns and that
 isn't desired is drift (somebody else's, or a leftover of ours) and goes. Lists of the kinds we handle are atomic (Gateway API
-and Envoy Gateway CRDs), so ownership stops at the list: extra keys inside an element are defaults while the list is ours
-alone, and can't be told from drift otherwise (``Change.uncertain``: the caller asks the API server with a dry run).
+and Envoy Gateway CRDs), so ownership stops at the list: an extra key inside an element that isn't one of ``_DEFAULTS`` may be
+drift, and the caller asks the API server with a dry run (``Change.uncertain``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,16 @@ Object = dict[str, t.Any]
 Path = tuple[str, ...]
 
 MANAGED_LABEL = f"{OWNER_LABEL_PREFIX}managed"
+# What the API server adds inside list elements of routes and policies (Gateway API and Envoy Gateway CRDs). A default that is
+# missing here costs a dry run, no more.
+_DEFAULTS: tuple[tuple[str, t.Any], ...] = (
+    ("group", "gateway.networking.k8s.io"),
+    ("group", ""),
+    ("kind", "Gateway"),
+    ("kind", "Service"),
+    ("weight", 1),
+    ("matches", [{"path": {"type": "PathPrefix", "value": "/"}}]),
+)
 IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", "stack", "team"))
 
 
@@ -159,8 +169,8 @@ class _Comparison:
                 self._differs((*path, str(index), *difference[0]), difference[2], difference[1])
                 return
             extras = extras or _has_extras(wanted, found)
-        if extras and any(_owns(fields, path) for fields in self._others):
-            self.reasons.append(f"{_dotted(path)}: also written by {self._who(path)}; only we may")
+        if extras:
+            self.reasons.append(f"remove what isn't ours from {_dotted(path)} (written by {self._who(path)})")
 
     def _extra(self, path: Path, value: t.Any) -> None:
         if any(_owns(fields, path) for fields in self._others):
@@ -182,7 +192,7 @@ class _Comparison:
 
     def _who(self, path: Path) -> str:
         names = [str(entry.get("manager")) for entry in _entries(self.live) if entry.get("manager") != FIELD_MANAGER and _owns(entry["fieldsV1"], path)]
-        return ", ".join(sorted(set(names))) or "somebody else"
+        return ", ".join(sorted(set(names))) or "an earlier run of ours"
 
 
 def _entries(live: Object) -> list[Object]:
@@ -227,7 +237,8 @@ def _first_difference(want: t.Any, have: t.Any) -> tuple[Path, t.Any, t.Any] | N
 
 def _has_extras(want: t.Any, have: t.Any) -> bool:
     if isinstance(want, dict) and isinstance(have, dict):
-        return any(key not in want for key in have) or any(_has_extras(value, have[key]) for key, value in want.items())
+        unknown = any(key not in want and (key, value) not in _DEFAULTS for key, value in have.items())
+        return unknown or any(_has_extras(value, have[key]) for key, value in want.items())
     if isinstance(want, list) and isinstance(have, list):
         return any(_has_extras(wanted, found) for wanted, found in zip(want, have, strict=False))
     return False

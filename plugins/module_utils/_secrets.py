@@ -72,6 +72,9 @@ def _ensure_proxy_secret(team: Team, journal: Journal, wanted_client_secret: t.C
     if cookie_secret is not None:
         _check_cookie_secret(team, cookie_secret)
     data = {"client-id": encode(team.client_id), "cookie-secret": encode(cookie_secret or new_cookie_secret())}
+    if team.credential == "federated":
+        _settle(team, journal, team.proxy_secret, live, data)
+        return
     given = wanted_client_secret()
     kept = decode(live, "client-secret")
     if given is None and kept is None:

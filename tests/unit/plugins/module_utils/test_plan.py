@@ -98,7 +98,6 @@ def test_a_certain_difference_settles_an_uncertain_one() -> None:
     assert any("other.apps.example.com" in reason for reason in change.reasons)
 
 
-@pytest.mark.xfail(strict=True, reason="a field of ours inside an element of an atomic list, no longer desired, is taken for a default and stays for ever")
 def test_a_former_field_of_ours_inside_a_list_is_noticed() -> None:
     """The timeout and the backend's namespace of route_former_timeout were applied by us and are no longer wanted."""
     assert plan_object(ROUTE, live("route_former_timeout")) is not None

@@ -172,7 +172,6 @@ def test_without_a_source_or_a_stored_one_the_options_are_named(api: Api, kube: 
     assert not api.writes
 
 
-@pytest.mark.xfail(strict=True, reason="a federated credential has no client secret, but ensure_secrets asks for one all the same")
 def test_a_federated_credential_needs_no_client_secret(api: Api, kube: Kube) -> None:
     _ensure(kube, team({"credential": "federated", "client_secret": None}))
     assert set(api.the("Secret", PROXY)["data"]) == {"client-id", "cookie-secret"}
