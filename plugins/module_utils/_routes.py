@@ -141,10 +141,10 @@ class Routes:
         for obj in routes:
             self.journal.carry_out(plan_deletion(obj, self._removal_reason(obj)))
         kept = {app.hostname for app in self.team.apps}
-        for obj in routes:
-            for host in obj["spec"].get("hostnames") or []:
-                if host not in kept:
-                    wait_status(self.probe, host, "/", 404, REFUSAL_TIMEOUT_S)
+        # Of passthrough routes too: a run that was killed here has deleted the app's route already, but Envoy may still have it.
+        hosts = {host for obj in stale if obj["kind"] == "HTTPRoute" for host in obj["spec"].get("hostnames") or []}
+        for host in sorted(hosts - kept):
+            wait_status(self.probe, host, "/", 404, REFUSAL_TIMEOUT_S)
 
     def _remove_rest(self, stale: list[Object]) -> None:
         rest = [obj for obj in stale if obj["kind"] != "HTTPRoute" or _is_passthrough(obj)]
