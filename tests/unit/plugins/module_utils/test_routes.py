@@ -1,0 +1,417 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Closed until proven, in every order of events. The guard of ``Envoy`` judges each write of each test besides."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import pytest
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _routes
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForeignObjectError, NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
+from tests.golden import model, team
+from tests.unit.support.api import Api
+from tests.unit.support.envoy import IN_A_ROW, Envoy
+
+Object = dict[str, t.Any]
+PROMETHEUS, ALERTMANAGER = model()["apps"]
+HOST = PROMETHEUS["hostname"]
+TWO = team()
+ONE = team({"apps": [PROMETHEUS]})
+POLICY, PASSTHROUGH, ROUTE = "oauth2-prometheus-team-a", "prometheus-passthrough-oauth-team-a", "prometheus-team-a"
+WRITES_OF_ONE = 3
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_routes, "STATUS_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(_routes, "POLL_S", 0.01)
+
+
+@pytest.fixture
+def envoy(api: Api) -> Envoy:
+    return Envoy(api)
+
+
+def _run(kube: Kube, envoy: Envoy, given: Team = ONE, *, check: bool = False, adopt: t.Collection[str] = ()) -> Journal:
+    journal = Journal(kube, check=check, adopt=adopt)
+    _routes.Routes(given, journal, t.cast("ProbeClient", envoy)).run()
+    return journal
+
+
+def _app(**changes: t.Any) -> Team:
+    return team({"apps": [{**PROMETHEUS, **changes}]})
+
+
+def _order(api: Api) -> list[str]:
+    """Writes and outside requests; repeated requests once."""
+    return [step for step, _group in itertools.groupby(api.trace)]
+
+
+def _stored(api: Api) -> set[tuple[str, str]]:
+    kinds = {"HTTPRoute", "SecurityPolicy", "ReferenceGrant"}
+    return {(obj["kind"], obj["metadata"]["name"]) for obj in api.objects.values() if obj["kind"] in kinds}
+
+
+def _desired(given: Team) -> set[tuple[str, str]]:
+    return {(obj["kind"], obj["metadata"]["name"]) for obj in gateway_manifests(given)}
+
+
+# --- the sequence ----------------------------------------------------------------------------------------------------------
+
+
+def test_sequence(api: Api, kube: Kube, envoy: Envoy) -> None:
+    api.read_only = True
+    predicted = _run(kube, envoy, TWO, check=True)
+    assert len(predicted.changes) == len(_desired(TWO))
+    assert not any(request.method == "ASK" for request in api.journal), "check mode proves nothing"
+    api.read_only = False
+
+    written = _run(kube, envoy, TWO)
+    assert written.listing() == predicted.listing() and written.diff() == predicted.diff()
+    assert _stored(api) == _desired(TWO)
+
+    api.forget()
+    again = _run(kube, envoy, TWO)
+    assert not again.changed
+    assert all(request.startswith("GET") for request in api.asked), "no write, no dry run, no probe"
+
+    slower = team({"apps": [{**PROMETHEUS, "timeout": "30s"}, ALERTMANAGER]})
+    updated = _run(kube, envoy, slower)
+    assert [(change["action"], change["object"]) for change in updated.listing()] == [("update", f"HTTPRoute {ONE.namespace}/{ROUTE}")]
+
+    fewer = _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+    assert {change["action"] for change in fewer.listing()} == {"delete"}
+    assert _stored(api) == _desired(team({"apps": [ALERTMANAGER]}))
+    assert not _run(kube, envoy, team({"apps": [ALERTMANAGER]})).changed
+
+    _run(kube, envoy, team({"apps": []}))
+    assert _stored(api) == set()
+    assert not _run(kube, envoy, team({"apps": []})).changed
+
+
+def test_the_order_of_an_onboarding(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy)
+    assert _order(api) == [
+        f"PATCH SecurityPolicy {POLICY}",
+        f"PATCH HTTPRoute {PASSTHROUGH}",
+        f"ASK {HOST}/.gateway-auth/probe 401",
+        f"PATCH HTTPRoute {ROUTE}",
+    ]
+    assert envoy.refused[HOST] >= IN_A_ROW
+
+
+def test_a_policy_that_is_live_late(api: Api, kube: Kube) -> None:
+    _run(kube, Envoy(api, lag=25))
+    asked = [step for step in _order(api) if step.startswith("ASK")]
+    assert asked[0].endswith("302") and asked[-1].endswith("401")
+    assert _order(api)[-1] == f"PATCH HTTPRoute {ROUTE}"
+
+
+def test_several_apps_are_all_proven_before_the_first_opens(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, TWO)
+    order = _order(api)
+    opened = [order.index(f"PATCH HTTPRoute {app['name']}-team-a") for app in (PROMETHEUS, ALERTMANAGER)]
+    proven = [order.index(f"ASK {app['hostname']}/.gateway-auth/probe 401") for app in (PROMETHEUS, ALERTMANAGER)]
+    assert max(proven) < min(opened)
+
+
+def test_only_the_app_that_changes_is_proven_anew(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, ONE)
+    api.forget()
+    _run(kube, envoy, TWO)
+    assert not any(HOST in step for step in _order(api) if step.startswith("ASK"))
+    assert any(ALERTMANAGER["hostname"] in step for step in _order(api))
+
+
+def test_a_new_host_is_proven_before_the_app_moves_there(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy)
+    api.forget()
+    _run(kube, envoy, _app(hostname="new.apps.example.com"))
+    assert _order(api) == [
+        f"PATCH HTTPRoute {PASSTHROUGH}",
+        "ASK new.apps.example.com/.gateway-auth/probe 401",
+        f"PATCH HTTPRoute {ROUTE}",
+    ]
+
+
+def test_a_narrower_app_changes_only_its_policy_and_is_proven(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy)
+    api.forget()
+    _run(kube, envoy, _app(allowed_groups=[{"id": "5f0c0c7e-0000-4000-8000-0000000000a2", "name": "oncall"}]))
+    assert _order(api) == [f"PATCH SecurityPolicy {POLICY}", f"ASK {HOST}/.gateway-auth/probe 401"]
+
+
+# --- what keeps it shut ------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_that_never_bites(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 0.2)
+    with pytest.raises(NotReadyError) as error:
+        _run(kube, Envoy(api, lag=100_000))
+    assert HOST in error.value.message
+    assert ROUTE not in api.names("HTTPRoute")
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "words"),
+    [
+        pytest.param(POLICY, {"type": "Accepted", "status": "False", "message": "no such Service"}, ["SecurityPolicy", "no such Service"], id="policy refused"),
+        pytest.param(POLICY, {"type": "Overridden", "status": "True", "message": "by another"}, ["SecurityPolicy", "by another"], id="policy overridden"),
+        pytest.param(POLICY, None, ["SecurityPolicy", "no status"], id="policy not judged"),
+        pytest.param(POLICY, {"type": "Accepted", "observedGeneration": 0}, ["SecurityPolicy", "generation"], id="policy judged before"),
+        pytest.param(
+            PASSTHROUGH, {"type": "Accepted", "status": "False", "message": "NoMatchingListener"}, ["HTTPRoute", "NoMatchingListener"], id="passthrough refused"
+        ),
+        pytest.param(
+            PASSTHROUGH, {"type": "ResolvedRefs", "status": "False", "message": "no backend"}, ["HTTPRoute", "no backend"], id="passthrough unresolved"
+        ),
+    ],
+)
+def test_what_envoy_gateway_does_not_accept_opens_nothing(api: Api, kube: Kube, envoy: Envoy, name: str, verdict: Object | None, words: list[str]) -> None:
+    api.verdicts[name] = verdict
+    with pytest.raises(NotReadyError) as error:
+        _run(kube, envoy)
+    assert name in error.value.message
+    assert all(word in error.value.message for word in words)
+    assert ROUTE not in api.names("HTTPRoute")
+    api.verdicts.clear()
+    api.judge_again()
+    _run(kube, envoy)
+    assert _stored(api) == _desired(ONE)
+
+
+def test_a_route_that_is_not_accepted_in_the_end_is_told(api: Api, kube: Kube, envoy: Envoy) -> None:
+    api.verdicts[ROUTE] = {"type": "ResolvedRefs", "status": "False", "message": "Service not found"}
+    with pytest.raises(NotReadyError, match="Service not found"):
+        _run(kube, envoy)
+
+
+def test_a_policy_that_somebody_deletes_meanwhile(api: Api, kube: Kube, envoy: Envoy) -> None:
+    def delete(request: t.Any) -> None:
+        if request.name == PASSTHROUGH:
+            api.objects.pop(("securitypolicies", ONE.namespace, POLICY), None)
+
+    api.after_write.append(delete)
+    with pytest.raises(NotReadyError, match=POLICY):
+        _run(kube, envoy)
+    assert ROUTE not in api.names("HTTPRoute")
+
+
+@pytest.mark.parametrize("answer_only", [False, True], ids=["not written", "written, answer lost"])
+@pytest.mark.parametrize("after", range(WRITES_OF_ONE))
+def test_an_onboarding_may_die_at_any_write(api: Api, kube: Kube, envoy: Envoy, after: int, answer_only: bool) -> None:
+    api.lose_connection_after(after, answer_only=answer_only)
+    with pytest.raises(ClusterError):
+        _run(kube, envoy)
+    api.mend()
+    _run(kube, envoy)
+    assert _stored(api) == _desired(ONE)
+    assert not _run(kube, envoy).changed
+
+
+@pytest.mark.parametrize("answer_only", [False, True], ids=["not written", "written, answer lost"])
+@pytest.mark.parametrize("after", range(WRITES_OF_ONE))
+def test_a_removal_may_die_at_any_write(api: Api, kube: Kube, after: int, answer_only: bool) -> None:
+    envoy = Envoy(api, lag=3)
+    _run(kube, envoy, TWO)
+    rest = team({"apps": [ALERTMANAGER]})
+    api.lose_connection_after(after, answer_only=answer_only)
+    with pytest.raises(ClusterError):
+        _run(kube, envoy, rest)
+    api.mend()
+    _run(kube, envoy, rest)
+    assert _stored(api) == _desired(rest)
+
+
+# --- drift -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda obj: obj["spec"]["extAuth"].update(failOpen=True), id="failOpen"),
+        pytest.param(lambda obj: obj["spec"]["extAuth"].update(recomputeRoute=True), id="recomputeRoute"),
+        pytest.param(lambda obj: obj["spec"].update(authorization={"defaultAction": "Allow"}), id="authorization"),
+        pytest.param(lambda obj: obj["spec"]["targetRefs"].pop(0), id="target removed"),
+        pytest.param(lambda obj: obj["metadata"]["labels"].pop("gateway-auth/app"), id="label of the app"),
+    ],
+)
+def test_drift_of_a_policy_goes(api: Api, kube: Kube, envoy: Envoy, change: t.Callable[[Object], None]) -> None:
+    _run(kube, envoy)
+    spec = api.the("SecurityPolicy", POLICY)["spec"]
+    before = {**spec, "extAuth": dict(spec["extAuth"]), "targetRefs": list(spec["targetRefs"])}
+    api.edit("SecurityPolicy", POLICY, change)
+    assert _run(kube, envoy).changed
+    assert api.the("SecurityPolicy", POLICY)["spec"] == before
+    assert not _run(kube, envoy).changed
+
+
+@pytest.mark.parametrize("name", [POLICY, PASSTHROUGH, ROUTE])
+def test_what_somebody_deleted_comes_back(api: Api, kube: Kube, envoy: Envoy, name: str) -> None:
+    _run(kube, envoy)
+    key = next(key for key in api.objects if key[2] == name)
+    if name != ROUTE:  # without its policy the app is open: not by us, but until the next run
+        api.objects.pop(("httproutes", ONE.namespace, ROUTE))
+    api.objects.pop(key)
+    _run(kube, envoy)
+    assert _stored(api) == _desired(ONE)
+
+
+# --- whose it is -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
+@pytest.mark.parametrize("index", range(WRITES_OF_ONE), ids=["policy", "passthrough", "route"])
+def test_a_foreign_object_stops_the_team_with_nothing_written(api: Api, kube: Kube, envoy: Envoy, index: int, check: bool) -> None:
+    theirs = gateway_manifests(ONE)[index]
+    theirs["metadata"]["labels"] = {"app": "theirs"}
+    api.seed(theirs)
+    with pytest.raises(ForeignObjectError, match=theirs["metadata"]["name"]):
+        _run(kube, envoy, TWO, check=check)
+    assert not api.writes
+
+
+def test_an_installation_made_by_hand_is_taken_over_in_place(api: Api, kube: Kube, envoy: Envoy) -> None:
+    by_hand = gateway_manifests(ONE)
+    for obj in by_hand:
+        obj["metadata"]["labels"] = {}
+    by_hand[0]["spec"]["extAuth"].update(failOpen=True, recomputeRoute=True)
+    api.seed(*by_hand)
+    journal = _run(kube, envoy, adopt=["all"])
+    assert {change["action"] for change in journal.listing()} == {"adopt"}
+    assert _stored(api) == _desired(ONE)
+    assert api.the("SecurityPolicy", POLICY)["spec"]["extAuth"].get("recomputeRoute") is None
+    assert _order(api)[-1] == f"PATCH HTTPRoute {ROUTE}"
+    assert not _run(kube, envoy).changed
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param(team({"name": "team-b"}).owner_labels(), id="another team"),
+        pytest.param(team({"stack": "logging"}).owner_labels(), id="another stack"),
+        pytest.param(team({"environment": "test-weu"}).owner_labels(), id="another environment"),
+        pytest.param({key: value for key, value in ONE.owner_labels().items() if not key.endswith("managed")}, id="not marked as managed"),
+        pytest.param({}, id="nobody's"),
+    ],
+)
+def test_others_objects_in_the_namespace_are_not_pruned(api: Api, kube: Kube, envoy: Envoy, labels: Object) -> None:
+    theirs = gateway_manifests(_app(name="theirs", hostname="theirs.apps.example.com"))
+    for obj in theirs:
+        obj["metadata"]["labels"] = labels
+    api.seed(*theirs)
+    _run(kube, envoy)
+    assert {(obj["kind"], obj["metadata"]["name"]) for obj in theirs} <= _stored(api)
+
+
+# --- removal ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_a_removal(api: Api, kube: Kube) -> None:
+    envoy = Envoy(api, lag=3)
+    _run(kube, envoy, TWO)
+    api.forget()
+    journal = _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+    assert _order(api) == [
+        f"DELETE HTTPRoute {ROUTE}",
+        f"ASK {HOST}/ 401",
+        f"ASK {HOST}/ 404",
+        f"DELETE HTTPRoute {PASSTHROUGH}",
+        f"DELETE SecurityPolicy {POLICY}",
+    ]
+    assert all("prometheus" in reason for change in journal.listing() for reason in change["reasons"])
+
+
+def test_a_route_that_does_not_go_keeps_its_policy(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    envoy = Envoy(api)
+    _run(kube, envoy, TWO)
+    envoy.lag = 100_000
+    monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 0.2)
+    with pytest.raises(NotReadyError, match=HOST):
+        _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+    assert POLICY in api.names("SecurityPolicy")
+
+
+def test_check_mode_of_a_removal(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, TWO)
+    before = _stored(api)
+    api.read_only = True
+    predicted = _run(kube, envoy, team({"apps": [ALERTMANAGER]}), check=True)
+    assert _stored(api) == before
+    api.read_only = False
+    written = _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+    assert written.listing() == predicted.listing()
+
+
+def test_an_app_in_exchange_for_another(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, ONE)
+    api.forget()
+    _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+    order = _order(api)
+    assert order[0] == f"DELETE HTTPRoute {ROUTE}", "a door is shut before another is opened"
+    assert order[-1] == f"DELETE SecurityPolicy {POLICY}"
+
+
+def test_an_app_renamed_on_its_host(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, ONE)
+    renamed = _app(name="metrics")
+    _run(kube, envoy, renamed)
+    assert _stored(api) == _desired(renamed)
+
+
+# --- public paths and other namespaces ----------------------------------------------------------------------------------------
+
+
+def test_public_paths_come_and_go(api: Api, kube: Kube, envoy: Envoy) -> None:
+    public = _app(public_paths=["/-/healthy"])
+    _run(kube, envoy, public)
+    assert _stored(api) == _desired(public)
+    api.forget()
+    journal = _run(kube, envoy, ONE)
+    assert _order(api) == [f"DELETE HTTPRoute {ROUTE}-public"], "the host stays, so nobody waits for a 404"
+    assert "no longer" in journal.listing()[0]["reasons"][0]
+
+
+def _elsewhere(namespace: str = "shared") -> Team:
+    return _app(service={**PROMETHEUS["service"], "namespace": namespace})
+
+
+def test_a_service_in_another_namespace_gets_its_grant_first(api: Api, kube: Kube, envoy: Envoy) -> None:
+    api.namespaces("shared")
+    _run(kube, envoy, _elsewhere())
+    assert _order(api)[0].startswith("PATCH ReferenceGrant")
+    assert api.the("HTTPRoute", ROUTE)["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "shared"
+    assert not _run(kube, envoy, _elsewhere()).changed
+
+
+def test_a_route_follows_its_service_home(api: Api, kube: Kube, envoy: Envoy) -> None:
+    api.namespaces("shared")
+    _run(kube, envoy, _elsewhere())
+    _run(kube, envoy, ONE)
+    assert "namespace" not in api.the("HTTPRoute", ROUTE)["spec"]["rules"][0]["backendRefs"][0]
+
+
+def test_a_timeout_goes_again(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, _app(timeout="30s"))
+    _run(kube, envoy, ONE)
+    assert "timeouts" not in api.the("HTTPRoute", ROUTE)["spec"]["rules"][0]
+
+
+@pytest.mark.xfail(strict=True, reason="grants of ours are looked for only in namespaces in which one is still wanted")
+@pytest.mark.parametrize("after", [ONE, _elsewhere("other"), team({"apps": []})], ids=["service moved home", "service moved on", "app removed"])
+def test_a_grant_that_is_no_longer_needed_goes(api: Api, kube: Kube, envoy: Envoy, after: Team) -> None:
+    api.namespaces("shared", "other")
+    _run(kube, envoy, _elsewhere())
+    _run(kube, envoy, after)
+    assert not [key for key in api.objects if key[0] == "referencegrants" and key[1] == "shared"]
