@@ -19,10 +19,11 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 Object = dict[str, t.Any]
 
 STORE_PORT = 6379
-# The chart's own 44180 is one of the ports Linux gives to outgoing connections (32768 to 60999). The proxy connects to Entra and
-# to its store before it listens; when one of those connections is given 44180, the pod ends with "address already in use", and
-# again at each restart, since the kernel gives the same pair of addresses neighbouring ports (seen on the embedded cluster).
-METRICS_PORT = 4181
+# Written into the chart's templates. It is one of the ports Linux gives to outgoing connections (32768 to 60999), and the proxy
+# connects to Entra and to its store before it listens: when one of those connections is given 44180, the pod ends with "address
+# already in use", and again at each restart, since the kernel gives the same pair of addresses neighbouring ports (seen on the
+# embedded cluster). So it is reserved; Kubernetes counts this sysctl as safe since 1.27.
+METRICS_PORT = 44180
 DEFAULT_STORE_REGISTRY = "docker.io"
 DEFAULT_STORE_REPOSITORY = "valkey/valkey"
 DEFAULT_STORE_TAG = "9.1.2"
@@ -88,7 +89,8 @@ def proxy_values(team: Team) -> Object:
         "serviceAccount": {"automountServiceAccountToken": False},
         # Envoy still sends requests for a moment after the pod was told to stop.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "metrics": {"enabled": team.metrics, "port": METRICS_PORT},
+        "metrics": {"enabled": team.metrics},
+        "podSecurityContext": {"sysctls": [{"name": "net.ipv4.ip_local_reserved_ports", "value": str(METRICS_PORT)}]},
         "config": {
             "existingSecret": literal(team.proxy_secret),
             "requiredSecretKeys": _required_keys(team),
