@@ -22,7 +22,9 @@ def compiled_team(value: t.Any, name: str) -> Team:
     try:
         return Team.from_dict(value)
     except (TypeError, ValueError, AttributeError, KeyError) as exc:
-        raise AnsibleFilterError(f"Filter platform.gateway_auth.{name} expected a compiled team model, found a dictionary that is none: {exc}. {remedy}") from exc
+        raise AnsibleFilterError(
+            f"Filter platform.gateway_auth.{name} expected a compiled team model, found a dictionary that is none: {exc}. {remedy}"
+        ) from exc
 
 
 def _kind(value: t.Any) -> str:

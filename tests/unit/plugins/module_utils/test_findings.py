@@ -78,7 +78,16 @@ def test_warnings_are_no_errors() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "nothing"), (True, "true"), ("a", "'a'"), ([], "an empty list"), ([1, 2], "a list of 2"), ({}, "an empty mapping"), ({"a": 1}, "a mapping with a"), (3, "3")],
+    [
+        (None, "nothing"),
+        (True, "true"),
+        ("a", "'a'"),
+        ([], "an empty list"),
+        ([1, 2], "a list of 2"),
+        ({}, "an empty mapping"),
+        ({"a": 1}, "a mapping with a"),
+        (3, "3"),
+    ],
     ids=str,
 )
 def test_values_are_shown_in_words(value: t.Any, text: str) -> None:

@@ -40,7 +40,9 @@ def test_harmless(values: dict[str, t.Any]) -> None:
     assert paths(values) == []
 
 
-@pytest.mark.parametrize("flag", ["insecure-oidc-allow-unverified-email", "ssl-upstream-insecure-skip-verify", "cookie-domain", "skip-auth-preflight", "trusted-ip"])
+@pytest.mark.parametrize(
+    "flag", ["insecure-oidc-allow-unverified-email", "ssl-upstream-insecure-skip-verify", "cookie-domain", "skip-auth-preflight", "trusted-ip"]
+)
 @pytest.mark.parametrize("way", ["flag", "dashes", "environment", "underscores"])
 def test_a_flag_is_judged_however_it_is_given(flag: str, way: str) -> None:
     values: dict[str, t.Any] = {
