@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import pathlib
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from .inventory import Inventory
 from .login import Browser
 from .sandbox import Sandbox, SandboxMissing
+from .workload import remove_identities
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,11 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
+def sandbox() -> collections.abc.Iterator[Sandbox]:
     try:
-        return Sandbox.find()
+        found = Sandbox.find()
     except SandboxMissing as exc:
         pytest.fail(str(exc), pytrace=False)
+    remove_identities(found)  # of a run that was killed
+    yield found
+    remove_identities(found)
 
 
 @pytest.fixture(scope="session")

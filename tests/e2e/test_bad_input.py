@@ -184,7 +184,7 @@ def _chart(setting: Setting, ref: str) -> None:
 READ_ONLY_ROLE = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRole",
-    "metadata": {"name": "view-gateways"},
+    "metadata": {"name": "view-gateways", "labels": Identity.LABELS},
     "rules": [
         {"apiGroups": [""], "resources": ["namespaces", "services", "pods", "secrets"], "verbs": ["get", "list"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},

@@ -61,6 +61,7 @@ class Identity:
     """A ServiceAccount of namespace ``e2e-identities`` with a kubeconfig of its own, so that the audit log tells who did what."""
 
     NAMESPACE = "e2e-identities"
+    LABELS: t.ClassVar[dict[str, str]] = {"e2e": "identity"}
 
     def __init__(self, sandbox: Sandbox, name: str, folder: pathlib.Path, role: str = "cluster-admin") -> None:
         self.name = name
@@ -69,7 +70,7 @@ class Identity:
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": f"e2e-{name}"},
+            "metadata": {"name": f"e2e-{name}", "labels": self.LABELS},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.NAMESPACE}],
         }
@@ -78,6 +79,12 @@ class Identity:
         cluster = json.loads(sandbox.kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
         self.kubeconfig = folder / f"{name}.kubeconfig"
         write_kubeconfig(self.kubeconfig, cluster, {"token": self.token})
+
+
+def remove_identities(sandbox: Sandbox) -> None:
+    """Most may do anything, so none outlives the tests."""
+    sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", "e2e=identity", "--ignore-not-found")
+    sandbox.kubectl("delete", "namespace", Identity.NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
 def write_kubeconfig(path: pathlib.Path, cluster: Object, user: Object) -> None:
