@@ -7,10 +7,10 @@
 set -euo pipefail
 
 declare -A package_of=(
-  [curl]=curl [git]=git [jq]=jq [unshare]=util-linux [nsenter]=util-linux [ip]=iproute2 [dpkg-deb]=dpkg
-  [chromium]=chromium [chromedriver]=chromium-driver
+  [curl]=curl [git]=git [jq]=jq [unshare]=util-linux [nsenter]=util-linux [dpkg-deb]=dpkg [npm]=npm [ldd]=libc-bin
+  [chromium]=chromium [chromedriver]=chromium-driver [certutil]=libnss3-tools
 )
-declare -A commands_of=([sandbox]="curl unshare nsenter ip dpkg-deb" [browser]="chromium chromedriver")
+declare -A commands_of=([sandbox]="curl unshare nsenter dpkg-deb npm ldd" [browser]="chromium chromedriver certutil")
 
 missing=()
 for part in "$@"; do
