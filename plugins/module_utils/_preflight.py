@@ -41,6 +41,9 @@ _NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch")),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
+    # To find what is ours and no longer wanted.
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", ("list",)),
+    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter", ("list",)),
 )
 
 

@@ -348,7 +348,6 @@ def _used(api: Api) -> set[tuple[str, str]]:
     return {(verbs.get(request.method, "get" if request.name else "list"), request.kind) for request in requests}
 
 
-@pytest.mark.xfail(strict=True, reason="the routes phase lists ReferenceGrants and HTTPRouteFilters, a right that preflight doesn't ask for")
 def test_every_right_that_the_phases_use_is_asked_for(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEAM_A_CLIENT_SECRET", "x")
     journal = Journal(kube, check=False)
