@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _inventory, _spec, _validate
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 
 _OPTIONS: dict[str, t.Any] = {
     "team": {"type": "str", "default": ""},
@@ -57,6 +58,7 @@ class ActionModule(ActionBase):
         if findings:
             self._display.display(_findings.render(findings))
         result["models"] = {team.name: team.to_dict() for team in teams if team.name in set(addressed)}
+        result["summary"] = [summarize(team) for team in teams if team.name in set(addressed)]
         result["changed"] = False
         return result
 
@@ -91,10 +93,21 @@ def select(team: str, hosts: list[str], play_hosts: list[str]) -> list[str]:
     if host not in hosts:
         ids = [name.removeprefix("team-") for name in hosts]
         near = _spec.nearest(team.removeprefix("team-"), ids)
-        raise AnsibleActionFail(f"Expected -e team to name a team of the inventory ({known}), found '{team}'. {f'Did you mean -e team={near}?' if near else ''}".strip())
+        raise AnsibleActionFail(
+            f"Expected -e team to name a team of the inventory ({known}), found '{team}'. {f'Did you mean -e team={near}?' if near else ''}".strip()
+        )
     if host not in play_hosts:
-        raise AnsibleActionFail(f"Expected -e team={team} to be within --limit, which leaves {', '.join(play_hosts)}. Give one of the two. Known teams: {known}.")
+        raise AnsibleActionFail(
+            f"Expected -e team={team} to be within --limit, which leaves {', '.join(play_hosts)}. Give one of the two. Known teams: {known}."
+        )
     return [host]
+
+
+def summarize(team: Team) -> str:
+    """A valid team in one line."""
+    hosts = ", ".join(app.hostname for app in team.apps)
+    groups = ", ".join(group.name or group.id for group in (*team.allowed_groups, *team.admin_groups))
+    return f"{team.name}: valid; {hosts} for {groups}"
 
 
 def _chart() -> str:

@@ -18,6 +18,7 @@ import os
 import re
 import typing as t
 
+import jinja2
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import EncryptedString
@@ -41,7 +42,7 @@ TEAM_KEYS = ("gateway_auth_allowed_groups", "gateway_auth_apps", "gateway_auth_o
 # Controls that would silently change what a run does if they came from a file.
 _NEVER_IN_FILES = ("team", "adopt", "confirm", "rotate")
 
-CLIENT_SECRET = "gateway_auth_client_secret"
+CLIENT_SECRET = "gateway_auth_client_secret"  # noqa: S105 - the variable's name
 _SECRET_SOURCES = ("env", "file", "secret")  # keys of gateway_auth_client_secret that say where, not what
 
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
@@ -69,6 +70,11 @@ class TeamFile:
     refused: frozenset[str]
     findings: tuple[Finding, ...]
 
+    @property
+    def powerful(self) -> bool:
+        """Whether Ansible itself would act on something in it, such as ansible_connection."""
+        return any(not key.startswith(PREFIX) for key in self.refused)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Read:
@@ -79,124 +85,15 @@ class _Read:
     encrypted: tuple[str, ...]
 
 
-class InventoryReader:
-    """Reads teams. ``raw_vars`` gives a host's variables untemplated (``hostvars.raw_get``)."""
+class TeamFiles:
+    """The teams' own files, found where Ansible finds them, read as it reads them, and judged before anything is templated."""
 
-    def __init__(
-        self,
-        *,
-        raw_vars: t.Callable[[str], t.Mapping[str, t.Any]],
-        loader: Loader,
-        template: Template,
-        folders: collections.abc.Iterable[str],
-        extra_vars: t.Mapping[str, t.Any],
-        context: t.Mapping[str, t.Any] | None = None,
-    ) -> None:
-        self._raw_vars = raw_vars
+    def __init__(self, loader: Loader, folders: collections.abc.Iterable[str]) -> None:
         self._loader = loader
-        self._template = template
         self._folders = tuple(dict.fromkeys(folder for path in folders if os.path.isdir(folder := os.path.join(path, "host_vars"))))
-        self._extra_vars = extra_vars
-        self._context = dict(context or {})
         self._spec = _spec.load()
-        self._defaults = {name: option.default for name, option in self._spec.items() if option.default is not None}
-        # Variables of a group file are the same objects for each host: read them once. The value keeps its id from being reused.
-        self._static: dict[tuple[str, int], tuple[t.Any, _Read | None]] = {}
 
-    def read(self, hosts: collections.abc.Iterable[str]) -> list[TeamInput]:
-        return [self._read_team(host) for host in hosts]
-
-    # --- one team -----------------------------------------------------------------------------------------------------
-
-    def _read_team(self, host: str) -> TeamInput:
-        team_file = self._read_team_files(host)
-        raw = self._raw_vars(host)
-        findings = list(team_file.findings)
-        values: dict[str, t.Any] = {}
-        places: dict[str, t.Mapping[str, Place]] = {}
-        unread: set[str] = set()
-        context: dict[str, t.Any] | None = None
-        team_paths = frozenset(team_file.paths)
-        for key in raw:
-            if key in _NEVER_IN_FILES and key not in self._extra_vars:
-                findings.append(self._control_in_file(host, key, raw[key]))
-            if not isinstance(key, str) or not key.startswith(PREFIX):
-                continue
-            name, value = plain(key), raw[key]
-            from_team = name in team_file.keys and name not in self._extra_vars
-            if name not in self._spec:
-                if name not in team_file.refused and name not in self._extra_vars:  # those are told once for the run
-                    # Only the name: whatever an unknown variable holds could be a secret.
-                    values[name] = _spec.WITHHELD
-                    places[name] = {name: _key_place(key, value)}
-                continue
-            if from_team and name in team_file.refused:
-                unread.add(name)
-                places[name] = {name: _key_place(key, value)}
-                continue
-            if name == CLIENT_SECRET:
-                value = _without_secret(value)
-            read = self._read_static(name, key, value, may_template=not from_team)
-            if read is None:
-                if context is None:
-                    context = self._template_context(raw, team_file)
-                places[name] = dict(_places(name, key, value))
-                try:
-                    rendered = self._template(value, context)
-                except AnsibleError as exc:
-                    findings.append(_template_failed(host, name, places[name][name], exc))
-                    unread.add(name)
-                    continue
-                read = _Read(plain(rendered), places[name], tuple(_encrypted(rendered, name)))
-            values[name] = read.value
-            places[name] = read.places
-            findings += [self._secret_outside(host, path, read.places) for path in read.encrypted]
-        return TeamInput(
-            name=host,
-            values=values,
-            places=places,
-            unread=frozenset(unread),
-            findings=tuple(findings),
-            own_file=next((shorten(path) for path in team_paths), ""),
-        )
-
-    def _read_static(self, name: str, key: str, value: t.Any, may_template: bool) -> _Read | None:
-        """The variable as it stands; None if it has to be templated."""
-        cache_key = (name, id(value))
-        if name != CLIENT_SECRET and cache_key in self._static:
-            return self._static[cache_key][1]
-        read: _Read | None = None
-        if not (may_template and _has_template(value)):
-            places = dict(_places(name, key, value))
-            read = _Read(plain(value), places, tuple(_encrypted(value, name)))
-        self._static[cache_key] = (value, read)
-        return read
-
-    def _template_context(self, raw: t.Mapping[str, t.Any], team_file: TeamFile) -> dict[str, t.Any]:
-        """Variables for templates of the platform: without secrets, and without what a team's file had no right to set."""
-        allowed = {key: value for key, value in raw.items() if key not in team_file.refused}
-        context = {**self._defaults, **allowed, **self._context}
-        if CLIENT_SECRET in context:
-            context[CLIENT_SECRET] = {key: item for key, item in _mapping(raw.get(CLIENT_SECRET)).items() if key in _SECRET_SOURCES}
-        return context
-
-    def _control_in_file(self, host: str, key: str, value: t.Any) -> Finding:
-        place = _key_place(key, value)
-        return Finding(
-            host, place.file, place.line, key, f"'{key}' on the command line only", "it among the inventory's variables",
-            f"Remove it and give it when it is meant: -e {key}=…", "control-in-file",
-        )  # fmt: skip
-
-    def _secret_outside(self, host: str, path: str, places: t.Mapping[str, Place]) -> Finding:
-        place = find_place(places, path)
-        return Finding(
-            host, place.file, place.line, path, "no secret here, since this value is shown and stored", "a vaulted value",
-            f"Write it in clear; the only secret of the inventory is {CLIENT_SECRET}.value.", "secret-outside",
-        )  # fmt: skip
-
-    # --- the team's own file --------------------------------------------------------------------------------------------
-
-    def _read_team_files(self, host: str) -> TeamFile:
+    def read(self, host: str) -> TeamFile:
         paths: list[str] = []
         for folder in self._folders:
             paths += [path for path in self._loader.find_vars_files(folder, host) if path not in paths]
@@ -241,6 +138,202 @@ class InventoryReader:
             near = _spec.nearest(name, TEAM_KEYS) if name.startswith(PREFIX) else ""
             found, remedy = f"the variable {name}", f"Did you mean {near}?" if near else f"Remove {name}."
         return _team_file_finding(host, place, name, f"only {', '.join(TEAM_KEYS)} in a team's file", found, remedy, "team-file-key")
+
+
+class _Rendered:
+    """Values of templates by what goes into them, since a render costs a millisecond and most don't depend on the host.
+
+    Only templates whose every input is seen are kept: names of variables, and lookups of files and of the environment.
+    """
+
+    _ENVIRONMENT = jinja2.Environment(autoescape=False)  # noqa: S701 - parses names, renders nothing
+    _OPAQUE = frozenset({"vars", "hostvars", "query", "q", "now", "undef", CLIENT_SECRET})
+    _LOOKUPS = frozenset({"file", "env", "ansible.builtin.file", "ansible.builtin.env"})
+    _RANDOM = re.compile(r"random|shuffle")
+
+    def __init__(self) -> None:
+        self._names: dict[int, tuple[t.Any, frozenset[str] | None]] = {}
+        self._reads: dict[tuple[t.Any, ...], tuple[t.Any, _Read]] = {}
+
+    def get(self, name: str, value: t.Any, context: t.Mapping[str, t.Any]) -> _Read | None:
+        key = self._key(name, value, context)
+        found = self._reads.get(key) if key is not None else None
+        return found[1] if found else None
+
+    def put(self, name: str, value: t.Any, context: t.Mapping[str, t.Any], read: _Read) -> None:
+        key = self._key(name, value, context)
+        if key is not None:
+            # What is compared by identity is kept alive, or its id could come to stand for something else.
+            held = [context.get(part) for part in self._inputs(value, context) or ()]
+            self._reads[key] = (held, read)
+
+    def _key(self, name: str, value: t.Any, context: t.Mapping[str, t.Any]) -> tuple[t.Any, ...] | None:
+        inputs = self._inputs(value, context)
+        if inputs is None:
+            return None
+        scalars = (str, int, float, type(None))
+        parts = ((item, "=", context[item]) if isinstance(context.get(item), scalars) else (item, "is", id(context.get(item))) for item in sorted(inputs))
+        return (name, id(value), *parts)
+
+    def _inputs(self, value: t.Any, context: t.Mapping[str, t.Any]) -> set[str] | None:
+        """Names of all variables that go into ``value``, by way of others too; None if that can't be told."""
+        found: set[str] = set()
+        todo = [value]
+        while todo:
+            names = self._direct(todo.pop())
+            if names is None:
+                return None
+            for item in names - found:
+                if item in context:
+                    found.add(item)
+                    if _has_template(context[item]):
+                        todo.append(context[item])
+        return found
+
+    def _direct(self, value: t.Any) -> frozenset[str] | None:
+        if id(value) not in self._names:
+            names: set[str] | None = set()
+            for text in _strings(value):
+                more = self._parse(text)
+                names = None if more is None or names is None else names | more
+            self._names[id(value)] = (value, None if names is None else frozenset(names))
+        return self._names[id(value)][1]
+
+    def _parse(self, text: str) -> set[str] | None:
+        if self._RANDOM.search(text):
+            return None
+        try:
+            tree = self._ENVIRONMENT.parse(str.__str__(text))
+        except jinja2.TemplateError:
+            return None
+        names = {node.name for node in tree.find_all(jinja2.nodes.Name)}
+        calls = [node for node in tree.find_all(jinja2.nodes.Call) if isinstance(node.node, jinja2.nodes.Name) and node.node.name == "lookup"]
+        plugins = [node.args[0].value for node in calls if node.args and isinstance(node.args[0], jinja2.nodes.Const)]
+        if names & self._OPAQUE or len(plugins) != len(calls) or not set(plugins) <= self._LOOKUPS:
+            return None
+        return names
+
+
+class InventoryReader:
+    """Reads teams. ``raw_vars`` gives a host's variables untemplated (``hostvars.raw_get``)."""
+
+    def __init__(
+        self,
+        *,
+        raw_vars: t.Callable[[str], t.Mapping[str, t.Any]],
+        loader: Loader,
+        template: Template,
+        folders: collections.abc.Iterable[str],
+        extra_vars: t.Mapping[str, t.Any],
+        context: t.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        self._raw_vars = raw_vars
+        self._team_files = TeamFiles(loader, folders)
+        self._template = template
+        self._extra_vars = extra_vars
+        self._context = dict(context or {})
+        self._spec = _spec.load()
+        self._defaults = {name: option.default for name, option in self._spec.items() if option.default is not None}
+        # Variables of a group file are the same objects for each host: read them once. The value keeps its id from being reused.
+        self._static: dict[tuple[str, int], tuple[t.Any, _Read | None]] = {}
+        self._rendered = _Rendered()
+        self._scrubbed: dict[int, tuple[t.Any, t.Any]] = {}
+
+    def read(self, hosts: collections.abc.Iterable[str]) -> list[TeamInput]:
+        return [self._read_team(host) for host in hosts]
+
+    # --- one team -----------------------------------------------------------------------------------------------------
+
+    def _read_team(self, host: str) -> TeamInput:
+        team_file = self._team_files.read(host)
+        raw = self._raw_vars(host)
+        findings = list(team_file.findings)
+        values: dict[str, t.Any] = {}
+        places: dict[str, t.Mapping[str, Place]] = {}
+        unread: set[str] = set()
+        context: dict[str, t.Any] | None = None
+        team_paths = frozenset(team_file.paths)
+        for key in raw:
+            if key in _NEVER_IN_FILES and key not in self._extra_vars:
+                findings.append(self._control_in_file(host, key, raw[key]))
+            if not isinstance(key, str) or not key.startswith(PREFIX):
+                continue
+            name, value = plain(key), raw[key]
+            from_team = name in team_file.keys and name not in self._extra_vars
+            if name not in self._spec:
+                if name not in team_file.refused and name not in self._extra_vars:  # those are told once for the run
+                    # Only the name: whatever an unknown variable holds could be a secret.
+                    values[name] = _spec.WITHHELD
+                    places[name] = {name: _key_place(key, value)}
+                continue
+            if from_team and name in team_file.refused:
+                unread.add(name)
+                places[name] = {name: _key_place(key, value)}
+                continue
+            if name == CLIENT_SECRET:
+                value = self._scrubbed.setdefault(id(value), (value, _without_secret(value)))[1]
+            read = self._read_static(name, key, value, may_template=not from_team)
+            if read is None:
+                if context is None:
+                    context = self._template_context(raw, team_file)
+                read = self._rendered.get(name, value, context)
+            if read is None and context is not None:
+                places[name] = dict(_places(name, key, value))
+                try:
+                    rendered = self._template(value, context)
+                except AnsibleError as exc:
+                    findings.append(_template_failed(host, name, places[name][name], exc))
+                    unread.add(name)
+                    continue
+                read = _Read(plain(rendered), places[name], tuple(_encrypted(rendered, name)))
+                self._rendered.put(name, value, context, read)
+            if read is None:
+                continue
+            values[name] = read.value
+            places[name] = read.places
+            findings += [self._secret_outside(host, path, read.places) for path in read.encrypted]
+        return TeamInput(
+            name=host,
+            values=values,
+            places=places,
+            unread=frozenset(unread),
+            findings=tuple(findings),
+            own_file=next((shorten(path) for path in team_paths), ""),
+        )
+
+    def _read_static(self, name: str, key: str, value: t.Any, may_template: bool) -> _Read | None:
+        """The variable as it stands; None if it has to be templated."""
+        cache_key = (name, id(value))
+        if cache_key in self._static:
+            return self._static[cache_key][1]
+        read: _Read | None = None
+        if not (may_template and _has_template(value)):
+            places = dict(_places(name, key, value))
+            read = _Read(plain(value), places, tuple(_encrypted(value, name)))
+        self._static[cache_key] = (value, read)
+        return read
+
+    def _template_context(self, raw: t.Mapping[str, t.Any], team_file: TeamFile) -> dict[str, t.Any]:
+        """Variables for templates of the platform: without secrets, and without what a team's file had no right to set."""
+        allowed = {key: value for key, value in raw.items() if key not in team_file.refused}
+        context = {**self._defaults, **allowed, **self._context}
+        if CLIENT_SECRET in context:
+            context[CLIENT_SECRET] = {key: item for key, item in _mapping(raw.get(CLIENT_SECRET)).items() if key in _SECRET_SOURCES}
+        return context
+
+    def _control_in_file(self, host: str, key: str, value: t.Any) -> Finding:
+        place = _key_place(key, value)
+        return Finding(
+            host, place.file, place.line, key, f"'{key}' on the command line only", "it among the inventory's variables",
+            f"Remove it and give it when it is meant: -e {key}=…", "control-in-file",
+        )  # fmt: skip
+
+    def _secret_outside(self, host: str, path: str, places: t.Mapping[str, Place]) -> Finding:
+        place = find_place(places, path)
+        return Finding(
+            host, place.file, place.line, path, "no secret here, since this value is shown and stored", "a vaulted value",
+            f"Write it in clear; the only secret of the inventory is {CLIENT_SECRET}.value.", "secret-outside",
+        )  # fmt: skip
 
 
 def source_folders(sources: collections.abc.Iterable[str], playbook_dir: str) -> list[str]:
@@ -374,6 +467,22 @@ def _has_template(value: t.Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_has_template(item) for item in value)
     return False
+
+
+def _strings(value: t.Any) -> collections.abc.Iterator[str]:
+    """Every string with a template in ``value``, keys included."""
+    if isinstance(value, EncryptedString):
+        return
+    if isinstance(value, str):
+        if _has_template(value):
+            yield value
+    elif isinstance(value, collections.abc.Mapping):
+        for key, item in value.items():
+            yield from _strings(key)
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
 
 
 def _encrypted(value: t.Any, path: str) -> collections.abc.Iterator[str]:

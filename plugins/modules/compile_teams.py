@@ -69,6 +69,11 @@ models:
   returned: success
   type: dict
   sample: {team-a: {name: team-a, environment: sandbox}}
+summary:
+  description: One line for each addressed team.
+  returned: success
+  type: list
+  elements: str
 addressed:
   description: Inventory host names of the teams this run is about.
   returned: always
