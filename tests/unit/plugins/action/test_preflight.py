@@ -1,0 +1,140 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must hold before the first write: all problems of a team in one message, and Helm only where it will run."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.platform.gateway_auth.plugins.action.preflight import ActionModule
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from tests.unit.support import platform as parts
+from tests.unit.support.actions import models, run_action
+from tests.unit.support.api import Api
+from tests.unit.support.releases import release_record
+
+Object = dict[str, t.Any]
+VOUCHED = {"redirect_uris_registered": True}
+
+
+@pytest.fixture(autouse=True)
+def helm(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[str], None]:
+    """A program ``helm`` first on PATH; it writes down what it was asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def install(version: str) -> None:
+        tool = folder / "helm"
+        chart = "name: oauth2-proxy\\nversion: 10.7.0\\n"
+        tool.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\ncase $1 in version) echo {version};; show) printf "{chart}";; esac\n', encoding="utf-8")
+        tool.chmod(0o755)
+
+    install("v3.19.0")
+    return install
+
+
+def _asked(tmp_path: pathlib.Path) -> list[str]:
+    log = tmp_path / "asked"
+    return log.read_text(encoding="utf-8").split() if log.exists() else []
+
+
+def _platform(api: Api, given: Object, *, releases: bool = False, without: t.Collection[str] = ()) -> None:
+    """A platform in order for these teams."""
+    teams = [Team.from_dict(model) for model in given.values()]
+    api.namespaces(*(team.namespace for team in teams[1:]))
+    api.seed(*(obj for obj in parts.platform(teams[0]) if obj["kind"] not in without))
+    for team in teams[1:]:
+        api.seed(*parts.services(team))
+    if releases:
+        api.seed(*(release_record(team) for team in teams))
+    api.read_only = True
+
+
+def _run(given: Object, *, check: bool = False, **options: t.Any) -> Object:
+    return t.cast("Object", run_action(ActionModule, {"models": given, **options}, check=check)["teams"])
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
+def test_all_is_well(api: Api, kubeconfig: str, tmp_path: pathlib.Path, check: bool) -> None:
+    given = models(kubeconfig, "team-a", "team-b", **VOUCHED)
+    _platform(api, given)
+    for outcome in _run(given, check=check).values():
+        assert not outcome["failed"] and not outcome["changed"] and outcome["data"] == {"findings": []} and outcome["msg"] == ""
+    assert _asked(tmp_path) == ["version", "show"], "the tool and the chart once for all teams"
+
+
+def test_without_a_change_no_process_starts_and_no_right_is_asked_for(api: Api, kubeconfig: str, tmp_path: pathlib.Path) -> None:
+    given = models(kubeconfig, "team-a", "team-b", **VOUCHED)
+    _platform(api, given, releases=True)
+    api.denied = {("create", "secrets")}
+    assert not any(outcome["failed"] for outcome in _run(given).values())
+    assert _asked(tmp_path) == []
+    assert not any(request.kind == "SelfSubjectAccessReview" for request in api.journal)
+
+
+@pytest.mark.parametrize(("check", "failed"), [(True, False), (False, True)], ids=["check mode", "live"])
+def test_what_may_still_come_is_a_finding_in_check_mode(api: Api, kubeconfig: str, check: bool, failed: bool) -> None:
+    given = models(kubeconfig)
+    _platform(api, given, without=["Service", "ClientTrafficPolicy"])
+    outcome = _run(given, check=check)["team-a"]
+    assert outcome["failed"] is failed
+    for word in ("prometheus-service-team-a", "alertmanager-service-team-a", "forged", "redirect URIs"):
+        assert word in outcome["msg"]
+    assert len(outcome["data"].get("findings", [])) == (4 if check else 0)
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
+def test_a_hard_problem_brings_the_soft_ones_along(api: Api, kubeconfig: str, check: bool) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given, without=["Service", "GatewayClass"])
+    outcome = _run(given, check=check)["team-a"]
+    assert outcome["failed"]
+    assert "GatewayClass" in outcome["msg"] and "prometheus-service-team-a" in outcome["msg"]
+
+
+def test_a_team_s_problem_is_its_own(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig, "team-a", "team-b", **VOUCHED)
+    _platform(api, given)
+    del api.objects[("services", "monitoring-team-b", "prometheus-service-team-a")]
+    teams = _run(given)
+    assert teams["team-b"]["failed"] and not teams["team-a"]["failed"]
+
+
+def test_the_platform_is_asked_once_for_all_teams(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig, "team-a", "team-b", "team-c", **VOUCHED)
+    _platform(api, given)
+    _run(given)
+    assert api.asked.count("GET CustomResourceDefinition securitypolicies.gateway.envoyproxy.io") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [pytest.param("v3.12.0", ["3.12.0", "3.18.0"], id="too old"), pytest.param("hello", ["hello"], id="no version")],
+)
+def test_helm_must_do(api: Api, kubeconfig: str, helm: t.Callable[[str], None], version: str, words: list[str]) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given)
+    helm(version)
+    outcome = _run(given)["team-a"]
+    assert outcome["failed"] and all(word in outcome["msg"] for word in words)
+
+
+def test_foreign_objects_are_told_before_anything_is_written(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given)
+    api.read_only = False
+    theirs = [{**obj, "metadata": {**obj["metadata"], "labels": {}}} for obj in gateway_manifests(Team.from_dict(given["team-a"]))]
+    api.seed(*theirs)
+    api.read_only = True
+    outcome = _run(given)["team-a"]
+    assert outcome["failed"]
+    assert all(obj["metadata"]["name"] in outcome["msg"] for obj in theirs)
+    assert not _run(given, adopt="all")["team-a"]["failed"]

@@ -1,0 +1,94 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether Helm must run, and what is cleared out of its way before."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.platform.gateway_auth.plugins.action.release_plan import ActionModule
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from tests.unit.support.actions import models, run_action
+from tests.unit.support.api import Api
+from tests.unit.support.releases import deployment, release_record
+
+Object = dict[str, t.Any]
+
+
+def _plan(kubeconfig: str, *, check: bool = False, adopt: t.Any = (), **overrides: t.Any) -> Object:
+    result = run_action(ActionModule, {"models": models(kubeconfig, **overrides), "adopt": list(adopt)}, check=check)
+    return t.cast("Object", result["teams"]["team-a"])
+
+
+def _team(kubeconfig: str) -> Team:
+    return Team.from_dict(models(kubeconfig)["team-a"])
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
+def test_a_first_installation(api: Api, kubeconfig: str, check: bool) -> None:
+    api.read_only = True
+    outcome = _plan(kubeconfig, check=check)
+    assert outcome["data"] == {"upgrade": True, "fresh": True}
+    assert [change["action"] for change in outcome["changes"]] == ["install"]
+    assert outcome["diff"][0]["before"] == "" and "existingSecret: oauth2-proxy-team-a" in outcome["diff"][0]["after"]
+
+
+def test_nothing_to_do(api: Api, kubeconfig: str) -> None:
+    api.seed(release_record(_team(kubeconfig)))
+    api.read_only = True
+    outcome = _plan(kubeconfig)
+    assert outcome["data"] == {"upgrade": False, "fresh": False}
+    assert not outcome["changed"] and not outcome["changes"] and not outcome["diff"]
+
+
+def test_an_upgrade_names_each_value(api: Api, kubeconfig: str) -> None:
+    team = _team(kubeconfig)
+    api.seed(release_record(team), deployment(team.release))
+    outcome = _plan(kubeconfig, replicas=3)
+    assert outcome["data"] == {"upgrade": True, "fresh": False}
+    (change,) = outcome["changes"]
+    assert change["action"] == "upgrade" and any("replicaCount" in reason for reason in change["reasons"])
+    assert "replicaCount: 2" in outcome["diff"][0]["before"] and "replicaCount: 3" in outcome["diff"][0]["after"]
+
+
+@pytest.mark.parametrize("status", ["pending-install", "pending-upgrade", "failed"])
+def test_what_a_killed_run_left_is_cleared(api: Api, kubeconfig: str, status: str) -> None:
+    team = _team(kubeconfig)
+    api.seed(release_record(team, revision=1, status="superseded"), release_record(team, revision=2, status=status))
+    api.read_only = True
+    predicted = _plan(kubeconfig, check=True)
+    assert len(api.names("Secret")) == 2
+    api.read_only = False
+    outcome = _plan(kubeconfig)
+    assert outcome["changes"] == predicted["changes"]
+    assert outcome["data"]["upgrade"]
+    assert api.names("Secret") == {f"sh.helm.release.v1.{team.release}.v1"}
+    assert any(status in reason for change in outcome["changes"] for reason in change["reasons"])
+
+
+def test_a_foreign_release_is_left_alone_until_adopted(api: Api, kubeconfig: str) -> None:
+    team = _team(kubeconfig)
+    api.seed(release_record(team, status="failed", values={"replicaCount": 1}))
+    refused = _plan(kubeconfig)
+    assert refused["failed"] and team.release in refused["msg"] and "adopt" in refused["msg"]
+    assert not api.writes
+    adopted = _plan(kubeconfig, adopt=[f"Release/{team.release}"])
+    assert not adopted["failed"] and adopted["data"]["upgrade"]
+
+
+def test_secrets_are_not_in_the_diff(api: Api, kubeconfig: str) -> None:
+    """Records hold all of a release; only its values may show."""
+    record = release_record(_team(kubeconfig), status="failed")
+    api.seed(record)
+    outcome = _plan(kubeconfig)
+    assert [change["action"] for change in outcome["changes"]] == ["delete", "upgrade"]
+    assert record["data"]["release"] not in str(outcome)
+
+
+def test_a_chart_that_can_not_be_read_is_everybody_s_outcome(api: Api, kubeconfig: str, tmp_path: t.Any) -> None:
+    outcome = _plan(kubeconfig, chart={"ref": str(tmp_path), "version": ""})
+    assert outcome["failed"] and str(tmp_path) in outcome["msg"] and "gateway_auth_chart" in outcome["msg"]

@@ -1,0 +1,82 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of the release's phase: restarts, readiness, and one outcome with what came before."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.platform.gateway_auth.plugins.action.release_rollout import ActionModule
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _rollout
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
+from tests.unit.support.actions import models, run_action
+from tests.unit.support.api import Api
+from tests.unit.support.releases import deployment
+
+Object = dict[str, t.Any]
+INSTALLED = Outcome(
+    changed=True,
+    changes=[{"action": "install", "object": "Helm release n/r", "reasons": ["install"]}],
+    diff=[{"before": "", "after": "a: 1\n", "before_header": "r", "after_header": "r"}],
+    data={"upgrade": True, "fresh": True},
+)
+UNCHANGED = Outcome(data={"upgrade": False, "fresh": False})
+
+
+@pytest.fixture
+def running(api: Api, kubeconfig: str) -> Api:
+    team = Team.from_dict(models(kubeconfig)["team-a"])
+    for name in (team.proxy_secret, team.store_secret):
+        data = {"cookie-secret": encode("c"), "client-secret": encode("s"), "redis-password": encode("p")}
+        api.seed({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": team.namespace}, "data": data})
+    api.seed(deployment(team.release), deployment(team.store_name, replicas=1))
+    return api
+
+
+def _roll(kubeconfig: str, plan: Outcome, *, check: bool = False) -> Object:
+    options = {"models": models(kubeconfig), "plans": {"team-a": plan.to_dict()}}
+    return t.cast("Object", run_action(ActionModule, options, check=check)["teams"]["team-a"])
+
+
+def test_sequence(running: Api, kubeconfig: str) -> None:
+    installed = _roll(kubeconfig, INSTALLED)
+    assert [change["action"] for change in installed["changes"]] == ["install", "update", "update"]
+    assert installed["changed"] and len(installed["diff"]) == 3
+    running.forget()
+    again = _roll(kubeconfig, UNCHANGED)
+    assert not again["changed"] and not running.writes
+
+    running.edit("Secret", "oauth2-proxy-team-a", lambda obj: obj["data"].update({"client-secret": encode("new")}))
+    running.read_only = True
+    predicted = _roll(kubeconfig, UNCHANGED, check=True)
+    running.read_only = False
+    restarted = _roll(kubeconfig, UNCHANGED)
+    assert restarted["changed"] and restarted["changes"] == predicted["changes"]
+
+
+def test_check_mode_of_a_first_onboarding_waits_for_nothing(api: Api, kubeconfig: str) -> None:
+    api.read_only = True
+    outcome = _roll(kubeconfig, INSTALLED, check=True)
+    assert not outcome["failed"] and outcome["changes"] == INSTALLED.changes
+
+
+def test_a_failed_plan_stays_a_failure(running: Api, kubeconfig: str) -> None:
+    failed = Outcome(failed=True, msg="Team 'team-a': foreign.")
+    assert _roll(kubeconfig, failed) == failed.to_dict()
+    assert not running.writes
+
+
+def test_what_was_done_before_it_failed_is_told(running: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_rollout.wait, "__defaults__", (0.0,))
+    team = Team.from_dict(models(kubeconfig)["team-a"])
+    running.the("Deployment", team.release)["status"]["availableReplicas"] = 0
+    outcome = _roll(kubeconfig, INSTALLED)
+    assert outcome["failed"] and outcome["changed"]
+    assert [change["action"] for change in outcome["changes"]] == ["install", "update", "update"]
+    assert team.release in outcome["msg"]
