@@ -56,8 +56,6 @@ _KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): ("referencegrants", True),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"): ("securitypolicies", True),
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"): ("clienttrafficpolicies", True),
-    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter"): ("httproutefilters", True),
-    ("gateway.envoyproxy.io/v1alpha1", "Backend"): ("backends", True),
 }
 
 

@@ -43,7 +43,6 @@ _NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
     # To find what is ours and no longer wanted.
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", ("list",)),
-    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter", ("list",)),
 )
 
 

@@ -17,7 +17,7 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, is_app_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
@@ -37,7 +37,6 @@ OUR_KINDS = (
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
-    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter"),
 )
 _APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
 
@@ -71,19 +70,28 @@ class Routes:
     # --- what is there -----------------------------------------------------------------------------------------------
     def _live(self) -> dict[Key, Object]:
         """What stands under our mark, and whatever else bears a desired name."""
-        namespaces = {self.team.namespace, *(key[1] for key in self.desired)}
-        mark = self.team.owner_labels()
         live: dict[Key, Object] = {}
         for api_version, kind in OUR_KINDS:
-            # One call over all namespaces would need a cluster-wide right; apps rarely live in more than one.
-            for namespace in sorted(namespaces):
-                live.update({_key(obj): obj for obj in self.kube.list(api_version, kind, namespace, mark)})
+            live.update({_key(obj): obj for obj in self._marked(api_version, kind)})
         for key, obj in self.desired.items():
             if key not in live:
                 found = self.kube.get(obj["apiVersion"], obj["kind"], key[2], key[1])
                 if found is not None:
                     live[key] = found
         return live
+
+    def _marked(self, api_version: str, kind: str) -> list[Object]:
+        """Objects of a kind under our mark. Only grants stand outside the team's namespace, each where a Service is or was."""
+        mark = self.team.owner_labels()
+        if kind != "ReferenceGrant":
+            return self.kube.list(api_version, kind, self.team.namespace, mark)
+        try:
+            return self.kube.list(api_version, kind, "", mark)
+        except ForbiddenError:
+            # Without the cluster-wide right a grant left in a namespace that no app uses any more isn't found. It grants routes of
+            # the team's namespace the way to one Service, and no route leads there.
+            places = sorted({key[1] for key in self.desired if key[0] == kind})
+            return [obj for place in places for obj in self.kube.list(api_version, kind, place, mark)]
 
     def _is_app_route(self, key: Key) -> bool:
         return is_app_route(self.team, self.desired[key])

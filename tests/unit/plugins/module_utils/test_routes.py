@@ -408,7 +408,6 @@ def test_a_timeout_goes_again(api: Api, kube: Kube, envoy: Envoy) -> None:
     assert "timeouts" not in api.the("HTTPRoute", ROUTE)["spec"]["rules"][0]
 
 
-@pytest.mark.xfail(strict=True, reason="grants of ours are looked for only in namespaces in which one is still wanted")
 @pytest.mark.parametrize("after", [ONE, _elsewhere("other"), team({"apps": []})], ids=["service moved home", "service moved on", "app removed"])
 def test_a_grant_that_is_no_longer_needed_goes(api: Api, kube: Kube, envoy: Envoy, after: Team) -> None:
     api.namespaces("shared", "other")
