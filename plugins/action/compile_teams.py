@@ -15,8 +15,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _inventory, _spec, _validate
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _spec, _validate
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
 
 _OPTIONS: dict[str, t.Any] = {
     "team": {"type": "str", "default": ""},

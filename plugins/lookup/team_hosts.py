@@ -46,7 +46,8 @@ import typing as t
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _inventory
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
 
 
 class LookupModule(LookupBase):

@@ -17,11 +17,15 @@ import functools
 import os
 import typing as t
 
-import yaml
+try:
+    import yaml
+except ImportError:  # never on a controller; module_utils must import without it all the same
+    yaml = None  # type: ignore[assignment]
 
 SPEC_FILE = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../roles/gateway_auth/meta/argument_specs.yml"))
 ENTRY_POINT = "inventory"
 PREFIX = "gateway_auth_"
+SECRET = "gateway_auth_client_secret"  # noqa: S105 - the name of the variable
 
 # What only the command line may say (`-e team=a`).
 CONTROLS = ("team", "adopt", "confirm", "rotate", "drift", "explain", "plan", "fail_on_change", "dest", "report")
@@ -59,7 +63,7 @@ class Option:
         return copy.deepcopy(self.default)
 
 
-# (path, expected, found, remedy, rule)
+# Takes path, expected, found, remedy and rule.
 Report = t.Callable[[str, str, str, str, str], None]
 
 
@@ -109,7 +113,8 @@ def check(option: Option, value: t.Any, path: str, report: Report) -> t.Any:
     What is wrong comes back as None (list items keep their index), so that later rules can go on with the rest.
     """
     if isinstance(value, Withheld):
-        return value
+        # Anywhere else reading has found a secret where there must be none, and says so.
+        return value if path.startswith(SECRET) else None
     if not _is(option.type, value):
         report(path, _expected(option.type), _kind(value), _type_remedy(option.type, value, path), "type")
         return None
@@ -128,6 +133,7 @@ def check(option: Option, value: t.Any, path: str, report: Report) -> t.Any:
 
 def _check_mapping(option: Option, value: dict[str, t.Any], path: str, report: Report) -> dict[str, t.Any]:
     if not option.options:
+        _check_keys(value, path, report)
         return value
     checked: dict[str, t.Any] = {}
     for key, item in value.items():
@@ -146,6 +152,18 @@ def _check_mapping(option: Option, value: dict[str, t.Any], path: str, report: R
         else:
             checked[name] = nested.default_value()
     return checked
+
+
+def _check_keys(value: t.Any, path: str, report: Report) -> None:
+    """A free mapping may hold anything, but its keys are strings: `on:` and `8080:` aren't in YAML."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                report(f"{path}.{key}", "a string as key", _kind(key), "Put the key in quotes.", "type")
+            _check_keys(item, f"{path}.{key}", report)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_keys(item, f"{path}[{index}]", report)
 
 
 def _is(kind: str, value: t.Any) -> bool:

@@ -218,11 +218,13 @@ class _Judge:
             return
         try:
             parts = urllib.parse.urlsplit(text)
-            port_ok = parts.port is None or 0 < parts.port
+            port_ok = parts.port is None or parts.port > 0
         except ValueError:
             parts, port_ok = urllib.parse.SplitResult("", "", "", "", ""), False
         if parts.password or parts.username:
-            self.report(path, "a URL without credentials", "a URL with a user or password", f"Take them out of {path}; a secret has its own option.", "url-credentials")
+            self.report(
+                path, "a URL without credentials", "a URL with a user or password", f"Take them out of {path}; a secret has its own option.", "url-credentials"
+            )
         elif parts.scheme not in schemes or not parts.hostname or not port_ok:
             self.report(path, f"a URL beginning with {' or '.join(f'{scheme}://' for scheme in schemes)}", shown(text), f"Change {path}.", "url")
 
@@ -247,7 +249,13 @@ class _Judge:
             self.label(f"gateway_auth_gateway.{key}", value)
         cidrs = self.var("trusted_proxy_cidrs")
         if cidrs == []:
-            self.report("gateway_auth_trusted_proxy_cidrs", "the networks of Envoy's pods", "an empty list", "Name them in gateway_auth_trusted_proxy_cidrs.", "required")
+            self.report(
+                "gateway_auth_trusted_proxy_cidrs",
+                "the networks of Envoy's pods",
+                "an empty list",
+                "Name them in gateway_auth_trusted_proxy_cidrs.",
+                "required",
+            )
         for index, cidr in enumerate(cidrs or []):
             self._cidr(f"gateway_auth_trusted_proxy_cidrs[{index}]", cidr)
         probe = self.var("probe") or {}
@@ -364,7 +372,13 @@ class _Judge:
         self.shape("gateway_auth_identity_claim", self.var("identity_claim"), _CLAIM, "the name of a claim", "claim")
         prefix = self.text("gateway_auth_proxy_prefix", self.var("proxy_prefix"))
         if prefix is not None and (not _PREFIX_SHAPE.fullmatch(prefix) or prefix.startswith("/.")):
-            self.report("gateway_auth_proxy_prefix", "a path such as /oauth2, without a slash at its end", shown(prefix), "Change gateway_auth_proxy_prefix.", "proxy-prefix")
+            self.report(
+                "gateway_auth_proxy_prefix",
+                "a path such as /oauth2, without a slash at its end",
+                shown(prefix),
+                "Change gateway_auth_proxy_prefix.",
+                "proxy-prefix",
+            )
         chart = self.var("chart") or {}
         ref = self.text("gateway_auth_chart.ref", chart.get("ref"))
         if ref is not None and not ref.startswith("oci://"):
@@ -374,10 +388,18 @@ class _Judge:
             match = _VERSION.fullmatch(version)
             if not match or tuple(int(part) for part in match.groups()) < MIN_CHART:
                 floor = ".".join(str(part) for part in MIN_CHART)
-                self.report("gateway_auth_chart.version", f"a version, {floor} at least", shown(version), f"Set gateway_auth_chart.version to {floor}.", "chart-version")
+                self.report(
+                    "gateway_auth_chart.version", f"a version, {floor} at least", shown(version), f"Set gateway_auth_chart.version to {floor}.", "chart-version"
+                )
         registry = self.text("gateway_auth_image_registry", self.var("image_registry"))
         if registry and not _REGISTRY.fullmatch(registry):
-            self.report("gateway_auth_image_registry", "a registry such as example.azurecr.io, without a scheme", shown(registry), "Change gateway_auth_image_registry.", "image-registry")
+            self.report(
+                "gateway_auth_image_registry",
+                "a registry such as example.azurecr.io, without a scheme",
+                shown(registry),
+                "Change gateway_auth_image_registry.",
+                "image-registry",
+            )
         for index, name in enumerate(self.var("image_pull_secrets") or []):
             path = f"gateway_auth_image_pull_secrets[{index}]"
             text = self.text(path, name)
@@ -433,7 +455,9 @@ class _Judge:
         only = {"url": "external", "secret": "external", "persistence": "bundled", "image": "bundled"}
         for key, needed in only.items():
             if store.get(key) and kind != needed:
-                self.report(f"{path}.{key}", f"{key} with type {needed} only", f"type {kind}", f"Remove {path}.{key} or set {path}.type: {needed}.", "session-store")
+                self.report(
+                    f"{path}.{key}", f"{key} with type {needed} only", f"type {kind}", f"Remove {path}.{key} or set {path}.type: {needed}.", "session-store"
+                )
         if kind == "external":
             if not store.get("url") and self.ok(f"{path}.url"):
                 self.report(f"{path}.url", "the URL of the external store", "nothing", f"Set {path}.url.", "session-store")
@@ -608,7 +632,11 @@ class _Judge:
         needed = ("environment", "stack", "domain", "hostname_pattern", "tenant_id", "client_id", "cluster", "trusted_proxy_cidrs", "allowed_groups", "apps")
         if any(self.var(name) is None for name in needed):
             return
-        apps = [(index, app) for index, app in enumerate(self.var("apps")) if isinstance(app, dict) and app.get("name") and self.ok(f"gateway_auth_apps[{index}].name")]
+        apps = [
+            (index, app)
+            for index, app in enumerate(self.var("apps"))
+            if isinstance(app, dict) and app.get("name") and self.ok(f"gateway_auth_apps[{index}].name")
+        ]
         try:
             team = self._model([app for _index, app in apps])
         except (KeyError, TypeError, AttributeError):
@@ -616,7 +644,7 @@ class _Judge:
                 raise
             return  # something above was wrong
         self._names(team, [index for index, _app in apps])
-        self._hostnames(team, [(index, raw) for index, raw in apps])
+        self._hostnames(team, list(apps))
         self._redirect_uris(team)
         self.team = team
 
@@ -719,7 +747,9 @@ class _Judge:
         label = host.removesuffix(f".{domain}")
         if label == host or not is_label(label) or len(host) > MAX_SUBDOMAIN:
             if not path.endswith(".hostname") and label != host and (len(label) > MAX_LABEL or len(host) > MAX_SUBDOMAIN):
-                self._too_long(path, "host", host, MAX_LABEL if len(label) > MAX_LABEL else MAX_SUBDOMAIN, f"Shorten {path} or the host's name in the inventory.")
+                self._too_long(
+                    path, "host", host, MAX_LABEL if len(label) > MAX_LABEL else MAX_SUBDOMAIN, f"Shorten {path} or the host's name in the inventory."
+                )
             else:
                 self.report(
                     path, f"one DNS label of at most {MAX_LABEL} characters below {domain}, so that the wildcard certificate covers the host", shown(host),
@@ -731,7 +761,13 @@ class _Judge:
     def _redirect_uris(self, team: Team) -> None:
         for uri in team.redirect_uris:
             if len(uri) > MAX_REDIRECT_URI:
-                self.report("gateway_auth_apps", f"redirect URIs of at most {MAX_REDIRECT_URI} characters", f"{uri} ({len(uri)})", "Shorten the host name.", "redirect-uri-length")
+                self.report(
+                    "gateway_auth_apps",
+                    f"redirect URIs of at most {MAX_REDIRECT_URI} characters",
+                    f"{uri} ({len(uri)})",
+                    "Shorten the host name.",
+                    "redirect-uri-length",
+                )
         if not team.redirect_uris_registered and self.ok("gateway_auth_redirect_uris_registered"):
             self.report(
                 "gateway_auth_redirect_uris_registered", "the platform's word that every redirect URI is registered at the existing registration", "none",

@@ -25,9 +25,10 @@ from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _inventory, _validate
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import Finding
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
 
 TODAY = datetime.date(2026, 11, 24)
 VAULT_PASSWORD = b"not a secret"

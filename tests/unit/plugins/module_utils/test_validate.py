@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import pathlib
 import typing as t
@@ -13,7 +14,7 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _validate
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _spec, _validate
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import RULES, Finding, errors
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import SecretSource, Team
 from tests.golden import inventory
@@ -96,7 +97,9 @@ def test_everything_wrong_anywhere_is_in_one_report(tmp_path: pathlib.Path) -> N
 
 def test_a_collision_is_a_finding_of_both_teams(tmp_path: pathlib.Path) -> None:
     team_a = inventory.TEAM_FILE % {"letter": "a"} + "    hostname: prometheus-team-b.apps.example.com\n"
-    team_a = team_a.replace("  - {name: prometheus, service: {name: prometheus-service, port: 9090}}", "  - name: prometheus\n    service: {name: p, port: 9090}")
+    team_a = team_a.replace(
+        "  - {name: prometheus, service: {name: prometheus-service, port: 9090}}", "  - name: prometheus\n    service: {name: p, port: 9090}"
+    )
     teams, findings = judge(tmp_path, files={"host_vars/team-a.yml": team_a})
     assert {finding.team for finding in findings if finding.rule == "hostname-taken"} == {"team-a", "team-b"}
     assert teams == []
@@ -119,7 +122,8 @@ def test_a_waiver_lets_its_option_pass(tmp_path: pathlib.Path) -> None:
 
 def test_ids_are_compared_and_kept_in_lower_case(tmp_path: pathlib.Path) -> None:
     upper = "5F0C0C7E-0000-4000-8000-0000000000A1"
-    text = f"gateway_auth_allowed_groups: [{{id: {upper}}}]\ngateway_auth_apps:\n  - name: x\n    service: {{name: s, port: 1}}\n    allowed_groups: [{{id: {upper.lower()}}}]\n"
+    app = f"  - name: x\n    service: {{name: s, port: 1}}\n    allowed_groups: [{{id: {upper.lower()}}}]\n"
+    text = f"gateway_auth_allowed_groups: [{{id: {upper}}}]\ngateway_auth_apps:\n{app}"
     teams, findings = judge(tmp_path, files={"host_vars/team-a.yml": text})
     assert findings == []
     assert teams[0].allowed_groups[0].id == teams[0].apps[0].allowed_groups[0].id == upper.lower()
@@ -127,7 +131,7 @@ def test_ids_are_compared_and_kept_in_lower_case(tmp_path: pathlib.Path) -> None
 
 def test_a_chart_of_the_environment_wins(tmp_path: pathlib.Path) -> None:
     reader, hosts = inventory.reader(inventory.write(tmp_path))
-    teams, _findings_ = _validate.validate(reader.read(hosts), today=inventory.TODAY, chart="/a/chart")
+    teams, _ = _validate.validate(reader.read(hosts), today=inventory.TODAY, chart="/a/chart")
     assert {team.chart.ref for team in teams} == {"/a/chart"}
 
 
@@ -146,7 +150,9 @@ def test_go_durations(text: str, seconds: float | None) -> None:
     assert _validate.go_seconds(text) == seconds
 
 
-@pytest.mark.parametrize(("text", "good"), [("a", True), ("a-1", True), ("-a", False), ("a-", False), ("A", False), ("a.b", False), ("a" * 64, False), ("", False)], ids=str)
+@pytest.mark.parametrize(
+    ("text", "good"), [("a", True), ("a-1", True), ("-a", False), ("a-", False), ("A", False), ("a.b", False), ("a" * 64, False), ("", False)], ids=str
+)
 def test_labels(text: str, good: bool) -> None:
     assert _validate.is_label(text) is good
 
@@ -159,3 +165,34 @@ def test_a_thousand_teams_in_seconds(tmp_path: pathlib.Path) -> None:
     begin = datetime.datetime.now(tz=datetime.UTC)
     _validate.validate(inputs, today=inventory.TODAY)
     assert (datetime.datetime.now(tz=datetime.UTC) - begin).total_seconds() < 5
+
+
+def nodes(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
+    if path:
+        yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from nodes(item, (*path, key))
+
+
+JUNK: list[t.Any] = [None, True, -1, 10**30, 1.5, "", "{", "<X>", "http://[", "a" * 300, "\x00", [], [None], [[]], {}, {"a": None}, {1: 2}]
+
+
+def test_whatever_stands_anywhere_ends_in_findings_or_a_sound_model(tmp_path: pathlib.Path) -> None:
+    reader, _hosts = inventory.reader(inventory.write(tmp_path))
+    team_a, team_b = reader.read(["team-a", "team-b"])
+    whole = {**{name: option.default_value() for name, option in _spec.load().items() if option.default is not None}, **team_a.values}
+    whole["gateway_auth_helm_values"] = {"extraArgs": {"a": "b"}, "extraEnv": [{"name": "a", "value": "b"}], "config": {"a": 1}}
+    whole["gateway_auth_waivers"] = [{"option": "a", "owner": "b", "reason": "c", "expires": "2027-01-01"}]
+    whole["gateway_auth_client_secret"] = {"secret": {"name": "a", "key": "b"}}
+    whole["gateway_auth_session_store"] = {"type": "external", "url": "redis://a", "secret": {"name": "a", "key": "b"}}
+    for *parents, last in nodes(whole):
+        for junk in JUNK:
+            values = copy.deepcopy(whole)
+            holder: t.Any = values
+            for key in parents:
+                holder = holder[key]
+            holder[last] = junk
+            teams, findings = _validate.validate([_validate.TeamInput("team-a", values), team_b], today=inventory.TODAY)
+            assert _findings.render(findings)
+            assert ("team-a" in [team.name for team in teams]) is not any(finding.team == "team-a" for finding in errors(findings))
+            assert all(Team.from_dict(team.to_dict()) == team for team in teams)

@@ -375,7 +375,7 @@ def plain(value: t.Any) -> t.Any:
     kind = type(value)
     if kind is str or kind is bool or value is None or kind is int or kind is float or isinstance(value, _spec.Withheld):
         return value
-    if isinstance(value, EncryptedString):
+    if _is_vaulted(value):
         return _spec.WITHHELD
     if isinstance(value, str):
         return str.__str__(value)
@@ -469,6 +469,11 @@ def _has_template(value: t.Any) -> bool:
     return False
 
 
+def _is_vaulted(value: t.Any) -> bool:
+    """Whether it is encrypted, or a template has decrypted it."""
+    return isinstance(value, EncryptedString) or (VaultedValue is not None and isinstance(value, str) and VaultedValue.is_tagged_on(value))
+
+
 def _strings(value: t.Any) -> collections.abc.Iterator[str]:
     """Every string with a template in ``value``, keys included."""
     if isinstance(value, EncryptedString):
@@ -487,7 +492,7 @@ def _strings(value: t.Any) -> collections.abc.Iterator[str]:
 
 def _encrypted(value: t.Any, path: str) -> collections.abc.Iterator[str]:
     """Paths of vaulted values, also of those that a template has decrypted."""
-    if isinstance(value, EncryptedString) or (VaultedValue is not None and isinstance(value, str) and VaultedValue.is_tagged_on(value)):
+    if _is_vaulted(value):
         yield path
     elif isinstance(value, collections.abc.Mapping):
         for key, item in value.items():

@@ -12,8 +12,9 @@ import typing as t
 import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _inventory, _spec
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
 from ansible_collections.platform.gateway_auth.plugins.module_utils._validate import TeamInput
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
 from tests.golden import inventory
 
 CANARY = "CANARY-of-the-client-secret"
@@ -101,7 +102,8 @@ def test_a_vaulted_secret_is_never_decrypted(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_template_of_the_platform_cannot_smuggle_a_vaulted_value(tmp_path: pathlib.Path) -> None:
-    inventory.write(tmp_path, {"platform": {"gateway_auth_notes": "{{ vault_it }}"}})
+    names = ("gateway_auth_notes", "gateway_auth_domain", "gateway_auth_owners")
+    inventory.write(tmp_path, {"platform": dict.fromkeys(names, "{{ vault_it }}")})
     file = tmp_path / "group_vars/teams.yml"
     file.write_text(file.read_text(encoding="utf-8") + "vault_it: " + vaulted(CANARY, "  "), encoding="utf-8")
     teams, findings = inventory.judge(tmp_path)
