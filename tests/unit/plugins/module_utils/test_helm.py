@@ -54,12 +54,12 @@ def test_no_release(api: Api, kube: Kube) -> None:
 
 
 def test_the_newest_revision_counts_whatever_its_status(api: Api, kube: Kube) -> None:
-    for revision, status in ((2, "superseded"), (10, "pending-upgrade"), (9, "deployed")):
+    for revision, status in ((9, "superseded"), (11, "pending-upgrade"), (10, "deployed")):
         api.seed(release_record(TEAM, revision=revision, status=status, values={"revision": revision}))
     release = _helm.newest_release(kube, NAMESPACE, RELEASE)
     assert release is not None
-    assert (release.revision, release.status, release.values, release.finished) == (10, "pending-upgrade", {"revision": 10}, False)
-    assert release.record["metadata"]["name"] == f"sh.helm.release.v1.{RELEASE}.v10"
+    assert (release.revision, release.status, release.values, release.finished) == (11, "pending-upgrade", {"revision": 11}, False)
+    assert release.record["metadata"]["name"] == f"sh.helm.release.v1.{RELEASE}.v11"
 
 
 def test_others_secrets_are_no_records(api: Api, kube: Kube) -> None:

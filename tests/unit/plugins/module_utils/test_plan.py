@@ -156,11 +156,16 @@ def test_a_field_nobody_owns_is_a_default() -> None:
     assert plan_object(POLICY, obj) is None
 
 
-def test_what_a_controller_owns_of_the_status_is_not_drift() -> None:
+def test_what_a_controller_writes_through_a_subresource_is_not_drift() -> None:
+    """As an autoscaler owns spec.replicas through the subresource scale."""
     obj = live("policy_ours")
-    assert any(entry.get("subresource") == "status" for entry in obj["metadata"]["managedFields"])
-    obj["spec"]["status"] = "a field of the spec by this name"
+    assert {entry.get("subresource") for entry in obj["metadata"]["managedFields"]} == {None, "status"}
+    obj["spec"]["scaled"] = 3
+    through = {"manager": "autoscaler", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:scaled": {}}}}
+    obj["metadata"]["managedFields"].append({**through, "subresource": "scale"})
     assert plan_object(POLICY, obj) is None
+    obj["metadata"]["managedFields"].append(through)
+    assert plan_object(POLICY, obj) is not None
 
 
 def test_an_object_without_managed_fields_is_compared_by_what_is_wanted() -> None:
