@@ -35,12 +35,12 @@ class ActionModule(ActionBase):
 def _summarize(host: str, phases: list[dict[str, t.Any]], alive: bool, check_mode: bool) -> str:
     outcomes = [(phase.get("teams") or {}).get(host) or {} for phase in phases]
     changes = sum(len(outcome.get("changes") or []) for outcome in outcomes)
-    findings = sum(len((outcome.get("data") or {}).get("findings") or []) for outcome in outcomes)
+    findings = [str(finding) for outcome in outcomes for finding in (outcome.get("data") or {}).get("findings") or []]
     if not alive:
         failure = next((str(outcome["msg"]) for outcome in outcomes if outcome.get("failed")), "see the failed task above")
         return f"FAILED after {changes} changes: {failure.splitlines()[0] if failure else ''}"
     would = "would be changed" if check_mode else "changed"
     text = f"{changes} objects {would}" if changes else "nothing to change"
     if findings:
-        text += f", {findings} findings"
+        text += f", {len(findings)} findings: {' '.join(findings)}"
     return f"ok, {text}"

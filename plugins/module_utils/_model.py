@@ -304,7 +304,7 @@ def _build(kind: t.Any, value: t.Any) -> t.Any:
         return kind(**{str(key): _build(hints[key], item) for key, item in value.items()})
     # Values that come through Ansible are tagged subclasses of str/int/dict; plain ones are what json and yaml take.
     if isinstance(value, str):
-        return str.__str__(value) if type(value) is str else "".join(value)
+        return "".join(value)
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):

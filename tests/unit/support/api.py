@@ -44,7 +44,6 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("gateway.networking.k8s.io/v1beta1", "referencegrants"): ("ReferenceGrant", True),
     ("gateway.envoyproxy.io/v1alpha1", "securitypolicies"): ("SecurityPolicy", True),
     ("gateway.envoyproxy.io/v1alpha1", "clienttrafficpolicies"): ("ClientTrafficPolicy", True),
-    ("gateway.envoyproxy.io/v1alpha1", "httproutefilters"): ("HTTPRouteFilter", True),
 }
 PLURALS = {(version, kind): plural for (version, plural), (kind, _namespaced) in KINDS.items()}
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
