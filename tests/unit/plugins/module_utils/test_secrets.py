@@ -132,6 +132,14 @@ def test_sequence(api: Api, kube: Kube) -> None:
     assert kept == {name: api.the("Secret", name)["data"] for name in (PROXY, STORE)}
 
 
+@pytest.mark.xfail(strict=True, reason="a Secret that is created goes past the journal's diff, and its reasons differ from those that check mode foretold")
+def test_check_mode_foretells_what_a_live_run_shows(api: Api, kube: Kube) -> None:
+    predicted = _ensure(kube, check=True)
+    written = _ensure(kube)
+    assert len(predicted.diff()) == len(written.diff()) == 2
+    assert predicted.listing() == written.listing()
+
+
 def test_a_new_client_secret_replaces_the_old_and_nothing_else(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
     _ensure(kube)
     cookie, password = _value(api, PROXY, "cookie-secret"), _value(api, STORE, "redis-password")
