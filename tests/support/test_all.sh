@@ -37,18 +37,22 @@ trap 'exit 130' INT TERM
 
 stage 'fast checks'
 tests/support/lint.sh fast
-stage 'unit tests'
-pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml"
-
 stage 'packages and checks'
 tests/support/deps.sh sandbox browser
 tests/support/lint.sh full
 
+# Before the unit tests, some of which use its Helm, egctl and oauth2-proxy.
 stage 'sandbox'
 if ! python -m tests.sandbox status >/dev/null 2>&1; then
   started_sandbox=true
 fi
 python -m tests.sandbox up
+
+stage 'unit tests'
+cache=${GATEWAY_AUTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-auth-sandbox}
+OAUTH2_PROXY_BIN=$(find "$cache" -path '*/oauth2-proxy-*/oauth2-proxy' -type f -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d ' ' -f 2-)
+export OAUTH2_PROXY_BIN
+pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml"
 
 stage 'demo'
 tests/sandbox/demo.sh
