@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -76,29 +77,32 @@ def write_list(path: pathlib.Path, objects: list[dict[str, t.Any]]) -> None:
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 
-def measure(sandbox: Sandbox, name: str, command: list[str], env: dict[str, str], rounds: int) -> tuple[Cost, Cost]:
-    """Medians of a first run and of one again without change; programs are counted in one more round."""
-    first, again = [], []
+def measure(sandbox: Sandbox, commands: dict[str, list[str]], env: dict[str, str], rounds: int) -> dict[str, Cost]:
+    """What a first run and one again without change cost; in turns, so that whatever else the machine does meets all alike."""
+    costs: dict[str, list[Cost]] = {f"{name}, {when}": [] for when in ("first", "again") for name in commands}
     for number in range(1, rounds + 1):
+        for name, command in commands.items():
+            reset(sandbox)
+            for when in ("first", "again"):
+                costs[f"{name}, {when}"].append(run(sandbox, command, env))
+            say(f"round {number} of {rounds}, {name}: " + ", ".join(f"{when} {costs[f'{name}, {when}'][-1].wall:.1f} s" for when in ("first", "again")))
+    medians = {label: Cost.median(each) for label, each in costs.items()}
+    for name, command in commands.items():
         reset(sandbox)
-        first.append(run(sandbox, command, env))
-        again.append(run(sandbox, command, env))
-        say(f"{name} {number}/{rounds}: first {first[-1].wall:.1f} s, again {again[-1].wall:.1f} s")
-    reset(sandbox)
-    counted = [programs(sandbox, command, env) for _each in range(2)]
-    medians = [Cost.median(costs) for costs in (first, again)]
-    return Cost(**{**vars(medians[0]), "programs": counted[0]}), Cost(**{**vars(medians[1]), "programs": counted[1]})
+        for when in ("first", "again"):
+            medians[f"{name}, {when}"] = dataclasses.replace(medians[f"{name}, {when}"], programs=programs(sandbox, command, env))
+    return medians
 
 
 def page(costs: dict[str, Cost], rounds: int) -> str:
     def cells(cost: Cost) -> str:
-        return f"{cost.wall:.1f} s | {cost.cpu:.1f} s | {cost.memory:.0f} MiB | {'?' if cost.programs is None else cost.programs} | {cost.calls}"
+        return f"{cost.wall:.1f} s | {cost.fastest:.1f} s | {cost.cpu:.1f} s | {cost.memory:.0f} MiB | {'?' if cost.programs is None else cost.programs} | {cost.calls}"
 
     rows = [f"| {name} | {cells(cost)} |" for name, cost in costs.items()]
-    ratio = costs["onboard_team, first"].wall / costs["bare, first"].wall
+    ratio = costs["onboard_team, first"].fastest / costs["bare, first"].fastest
     again, memory = costs["onboard_team, again"].wall, max(cost.memory for name, cost in costs.items() if name.startswith("onboard"))
     verdicts = [
-        (f"first onboarding at most {FIRST_LIMIT} x the bare sequence", f"{ratio:.2f} x", ratio <= FIRST_LIMIT),
+        (f"first onboarding at most {FIRST_LIMIT} x the bare sequence (fastest of each)", f"{ratio:.2f} x", ratio <= FIRST_LIMIT),
         (f"run without change at most {AGAIN_LIMIT:.0f} s", f"{again:.1f} s", again <= AGAIN_LIMIT),
         (f"peak memory at most {MEMORY_LIMIT:.0f} MiB", f"{memory:.0f} MiB", memory <= MEMORY_LIMIT),
     ]
@@ -109,8 +113,8 @@ def page(costs: dict[str, Cost], rounds: int) -> str:
             f"Written by `make bench` on {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}: {machine()}, load {os.getloadavg()[0]:.1f} at the end.",
             f"Team a with two apps on the embedded cluster, medians of {rounds} rounds, each from the apps alone.",
             "",
-            "| | wall | CPU | peak memory | programs started | API calls |",
-            "|---|---|---|---|---|---|",
+            "| | wall, median | wall, fastest | CPU | peak memory | programs started | API calls |",
+            "|---|---|---|---|---|---|---|",
             *rows,
             "",
             "| aim | measured | |",
@@ -124,11 +128,13 @@ def page(costs: dict[str, Cost], rounds: int) -> str:
             "waits for no policy and leaves the window open that `onboard_team` keeps shut; `onboard_team` besides validates, checks rights and",
             "versions, waits until Envoy refuses at the sentinel, and verifies every door at the end.",
             "",
+            "First runs come in two lengths about 10 s apart, for both: the chart's readiness probe asks every 10 s, and a pod that misses the first",
+            "one is ready at the second. That is luck, so first runs are compared by the fastest of each, in which neither waited for it.",
+            "",
             "Wall: start to exit. CPU: user and system time of the command and all its children (`getrusage`). Peak memory: the largest sum of the",
-            f"proportional set sizes of its process tree, sampled every {SAMPLE * 1000:.0f} ms.",
-            "Programs: successful `execve` calls, counted by `strace` in a round of",
-            "its own, for it slows what it counts; Ansible's own forks of itself aren't programs. API calls: requests of the user's identity in the",
-            "API server's audit log, dry runs and reads included, discovery documents aside.",
+            f"proportional set sizes of its process tree, sampled every {SAMPLE * 1000:.0f} ms. Programs: successful `execve` calls, counted by",
+            "`strace` in a round of its own, for it slows what it counts; Ansible's own forks of itself aren't programs. API calls: requests of",
+            "the user's identity in the API server's audit log, dry runs and reads included, discovery documents aside.",
             "",
         ]
     )
@@ -139,16 +145,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     sandbox = Sandbox.find()
+    reset(sandbox)
     sandbox.playbook("prepare_gateway").must()
     sandbox.playbook("onboard_team", "-e", "team=a").must()
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         prepare_bare(sandbox, work)
         env = {"WORK": str(work), "ANSIBLE_NOCOLOR": "1"}
-        bare = measure(sandbox, "bare", ["bash", "-c", BARE], env, arguments.rounds)
-        ours = measure(sandbox, "onboard_team", ONBOARD, env, arguments.rounds)
+        costs = measure(sandbox, {"bare": ["bash", "-c", BARE], "onboard_team": ONBOARD}, env, arguments.rounds)
     reset(sandbox)
-    costs = {"bare, first": bare[0], "onboard_team, first": ours[0], "bare, again": bare[1], "onboard_team, again": ours[1]}
     PAGE.write_text(page(costs, arguments.rounds), encoding="utf-8")
     say(f"wrote {PAGE.relative_to(ROOT)}")
     print(PAGE.read_text(encoding="utf-8"))
