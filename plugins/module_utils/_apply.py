@@ -57,9 +57,13 @@ class Journal:
     def carry_out(self, change: Change) -> Object | None:
         """Write (or in check mode predict) one change; the object as it then is."""
         after = self._predict(change) if self.check else self._write(change)
+        self.record(change, after)
+        return after
+
+    def record(self, change: Change, after: Object | None) -> None:
+        """A change that the caller carried out by itself."""
         self.changes.append(change)
         self._diff.append(_difference(change, after))
-        return after
 
     def note(self, action: str, what: str, reasons: t.Sequence[str], before: str = "", after: str = "") -> None:
         """A change that isn't one object of ours (a Helm release, say)."""

@@ -345,6 +345,10 @@ def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
         denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, team.namespace)]
         if denied:
             missing.append(f"{', '.join(denied)} {plural}{'.' + group if group else ''}")
+    for place in sorted({app.service.namespace for app in team.apps} - {team.namespace}):
+        denied = [verb for verb in ("create", "patch", "delete") if not kube.allowed(verb, "gateway.networking.k8s.io/v1beta1", "ReferenceGrant", place)]
+        if denied:
+            missing.append(f"{', '.join(denied)} referencegrants.gateway.networking.k8s.io (in {place})")
     if not missing:
         return []
     return [

@@ -176,7 +176,7 @@ def _app_name(obj: Object) -> str:
 
 
 def _is_passthrough(obj: Object) -> bool:
-    return "-passthrough-oauth-" in obj["metadata"]["name"]
+    return str(obj["metadata"]["name"]).startswith(f"{_app_name(obj)}-passthrough-oauth-")
 
 
 def _removal_order(obj: Object) -> int:

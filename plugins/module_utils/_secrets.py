@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import os
 import re
 import secrets
@@ -21,7 +22,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._apply impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import SecretError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import SecretSource, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, foreign_reason
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
 
 Object = dict[str, t.Any]
 
@@ -109,12 +110,15 @@ def _settle(team: Team, journal: Journal, name: str, live: Object | None, data: 
     change = journal.plan(desired, live)
     if change is None:
         return
-    if change.action == "create" and not journal.check:
-        # A plain create, so that of two runs at once one loses here instead of overwriting the other's cookie secret.
-        if journal.kube.create(desired) is None:
-            raise SecretError(f"Secret {team.namespace}/{name} was created by somebody else at the same moment.", "Run again: what they generated is kept.")
-        journal.changes.append(Change("create", desired, None, tuple(f"generate {key}" if _generated(key) else f"set {key}" for key in sorted(data))))
-        return
+    if change.action == "create":
+        change = dataclasses.replace(change, reasons=tuple(f"generate {key}" if _generated(key) else f"set {key}" for key in sorted(data)))
+        if not journal.check:
+            # A plain create, so that of two runs at once one loses here instead of overwriting the other's cookie secret.
+            after = journal.kube.create(desired)
+            if after is None:
+                raise SecretError(f"Secret {team.namespace}/{name} was created by somebody else at the same moment.", "Run again: what they generated is kept.")
+            journal.record(change, after)
+            return
     journal.carry_out(change)
 
 
@@ -211,9 +215,3 @@ def _check_cookie_secret(team: Team, value: str) -> None:
             f"Delete that key and run again (users log in anew): kubectl -n {team.namespace} patch secret {team.proxy_secret} --type=json "
             """-p='[{"op":"remove","path":"/data/cookie-secret"}]'.""",
         )
-
-
-def is_ours(team: Team, live: Object | None) -> bool:
-    """Whether a Secret carries this team's mark."""
-    desired = {"metadata": {"labels": team.owner_labels()}}
-    return live is not None and not foreign_reason(desired, live)
