@@ -19,6 +19,7 @@ import urllib.request
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
@@ -26,7 +27,6 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._probe impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
     Check,
     Live,
-    gateway_addresses,
     render,
     report,
     verify_team,

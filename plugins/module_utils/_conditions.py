@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading the conditions that Envoy Gateway writes on routes and policies.
+"""Reading what Gateways, routes and policies say, above all the conditions that Envoy Gateway writes on them.
 
 ``kubernetes.core``'s waits read ``status.conditions`` only; a route's are under ``status.parents[]``, a policy's under
 ``status.ancestors[]``, and either may speak of an older generation of the object.
@@ -50,6 +50,19 @@ def policy_verdict(policy: Object, gateway: GatewayRef) -> Verdict:
         if overridden is not None and overridden.get("status") == "True":
             return Verdict(False, f"Overridden: {overridden.get('message')}")
     return _verdict(entries, policy, ("Accepted",))
+
+
+def gateway_addresses(gateway: Object | None) -> list[str]:
+    """The addresses of a Gateway's status, in its order."""
+    status = (gateway or {}).get("status") or {}
+    return [str(item["value"]) for item in status.get("addresses") or [] if item.get("value")]
+
+
+def target_refs(policy: Object) -> list[Object]:
+    """What a policy targets, by the list or by the older single field."""
+    spec = policy.get("spec") or {}
+    refs = list(spec.get("targetRefs") or [])
+    return [*refs, spec["targetRef"]] if spec.get("targetRef") else refs
 
 
 def _is_gateway(reference: Object, obj: Object, gateway: GatewayRef) -> bool:

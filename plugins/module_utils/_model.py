@@ -235,7 +235,11 @@ class Team:
     def redirect_uris(self) -> tuple[str, ...]:
         """Every callback that must be registered in Entra: one for each app host, and the proxy host's."""
         hosts = [app.hostname for app in self.apps] + [self.proxy_host]
-        return tuple(f"https://{host}{self.proxy_prefix}/callback" for host in hosts)
+        return tuple(self.redirect_uri(host) for host in hosts)
+
+    def redirect_uri(self, host: str) -> str:
+        """Where Entra sends the browser back to on one host."""
+        return f"https://{host}{self.proxy_prefix}/callback"
 
     @property
     def proxy_groups(self) -> tuple[str, ...]:

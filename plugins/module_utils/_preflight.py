@@ -14,7 +14,7 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, policy_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, gateway_addresses, policy_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe, resource_of
@@ -175,8 +175,7 @@ def governing_policy(policies: list[Object], reference: GatewayRef, but: str = "
     for policy in policies:
         if policy["metadata"]["name"] == but:
             continue
-        spec = policy.get("spec") or {}
-        for target in [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]:
+        for target in target_refs(policy):
             if target.get("kind") == "Gateway" and target.get("name") == reference.name:
                 if target.get("sectionName") == reference.https_listener:
                     found["listener"].append(policy)
@@ -206,9 +205,7 @@ def _listener(gateway: Object, name: str) -> Object | None:
 
 def gateway_address(kube: Kube, reference: GatewayRef) -> str:
     """The first address in the Gateway's status, or ""."""
-    gateway = kube.get("gateway.networking.k8s.io/v1", "Gateway", reference.name, reference.namespace) or {}
-    addresses = (gateway.get("status") or {}).get("addresses") or []
-    return str(addresses[0].get("value") or "") if addresses else ""
+    return next(iter(gateway_addresses(kube.get("gateway.networking.k8s.io/v1", "Gateway", reference.name, reference.namespace))), "")
 
 
 # --- one team -----------------------------------------------------------------------------------------------------------

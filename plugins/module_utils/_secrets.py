@@ -21,6 +21,7 @@ import typing as t
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import SecretError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import namespace_manifest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import SecretSource, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
 
@@ -47,8 +48,7 @@ def ensure_namespace(team: Team, journal: Journal) -> bool:
     """Create the team's namespace when it isn't there; one that exists is used as it is. True when it exists (now)."""
     if journal.kube.get("v1", "Namespace", team.namespace) is not None:
         return True
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": team.namespace, "labels": team.owner_labels()}}
-    journal.carry_out(Change("create", namespace, None, (f"create namespace {team.namespace} for team {team.name}",)))
+    journal.carry_out(Change("create", namespace_manifest(team), None, (f"create namespace {team.namespace} for team {team.name}",)))
     return not journal.check
 
 

@@ -22,7 +22,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import policy_verdict, route_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses, policy_verdict, route_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import (
@@ -222,7 +222,7 @@ def judge_policy(team: Team, live: Live, app: App) -> list[Check]:
         return [Check(identity, title, False, f"it isn't in namespace {team.namespace}", rerun)]
     spec = policy.get("spec") or {}
     problems = []
-    if not any(_targets(ref, team.route_name(app)) and not ref.get("sectionName") for ref in _target_refs(spec)):
+    if not any(_targets(ref, team.route_name(app)) and not ref.get("sectionName") for ref in target_refs(policy)):
         problems.append(f"its targetRefs don't name HTTPRoute {team.route_name(app)}")
     if (spec.get("extAuth") or {}).get("failOpen"):
         problems.append("failOpen is true, so an error of the proxy opens the app")
@@ -235,7 +235,7 @@ def judge_policy(team: Team, live: Live, app: App) -> list[Check]:
         meta = other.get("metadata") or {}
         if meta.get("namespace") != team.namespace or meta.get("name") in ours:
             continue
-        refs = _target_refs(other.get("spec") or {})
+        refs = target_refs(other)
         # A rule of its own may be exempt on purpose: public paths are declared so, in an object that carries our mark.
         managed = (meta.get("labels") or {}).get("gateway-auth/managed") == "true"
         if not managed and any(_targets(ref, team.route_name(app)) for ref in refs):
@@ -369,7 +369,7 @@ def judge_registration(team: Team, host: str, answer: Answer | HopError, identit
     A registered redirect URI gets the answer login_required; what isn't registered gets a page and no redirect
     (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow, "prompt").
     """
-    uri = callback(team, host)
+    uri = team.redirect_uri(host)
     title = f"{host}: Entra knows the client id and the redirect URI"
     if isinstance(answer, HopError):
         return Check(
@@ -649,16 +649,6 @@ def report(teams: collections.abc.Mapping[str, collections.abc.Iterable[Check]],
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
-def callback(team: Team, host: str) -> str:
-    return f"https://{host}{team.proxy_prefix}/callback"
-
-
-def gateway_addresses(gateway: Object | None) -> list[str]:
-    """The addresses of a Gateway's status, in its order."""
-    status = (gateway or {}).get("status") or {}
-    return [str(item["value"]) for item in status.get("addresses") or [] if item.get("value")]
-
-
 def aadsts_code(text: str) -> int:
     """The first AADSTS code in a text, 0 when there is none."""
     match = _AADSTS_CODE.search(text)
@@ -683,7 +673,7 @@ def _authorize_problems(team: Team, host: str, location: str) -> list[str]:
         return [f"expected Location {expected_url}, got {_without_query(location) or 'none'}"]
     for name, expected in (
         ("client_id", team.client_id),
-        ("redirect_uri", callback(team, host)),
+        ("redirect_uri", team.redirect_uri(host)),
         ("response_type", "code"),
         ("code_challenge_method", "S256"),
     ):
@@ -770,11 +760,6 @@ def _own_routes(team: Team) -> set[str]:
     for app in team.apps:
         names |= {team.route_name(app), team.passthrough_name(app)}
     return names
-
-
-def _target_refs(spec: Object) -> list[Object]:
-    refs = list(spec.get("targetRefs") or [])
-    return [*refs, spec["targetRef"]] if spec.get("targetRef") else refs
 
 
 def _targets(ref: Object, route: str) -> bool:
