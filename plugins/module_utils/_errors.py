@@ -37,6 +37,14 @@ class ForeignObjectError(GatewayAuthError):
     """An object of our name exists that does not carry our mark; only ``-e adopt`` may take it over."""
 
 
+class RegistrationError(GatewayAuthError):
+    """An app registration, a group or a credential in Entra is not what the run needs, and it isn't ours to guess."""
+
+
+class UnresolvedError(GatewayAuthError):
+    """Something that only Entra or the cluster knows is needed before it was asked for."""
+
+
 class NotReadyError(GatewayAuthError):
     """A bounded wait ran out; the message carries the last thing seen."""
 

@@ -15,6 +15,8 @@ import dataclasses
 import types
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
+
 OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
 PROBE_PATH = "/.gateway-auth/probe"
@@ -23,10 +25,29 @@ PROBE_RULE = "probe"
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """An Entra group: object id (GUID, what authorizes) and a name for humans."""
+    """An Entra group: object id (GUID, what authorizes) and a name for humans.
+
+    ``id`` is empty when the inventory gives a name alone; the registration's phase finds the id once (``Team.resolved``).
+    """
 
     id: str
     name: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphRef:
+    """How Microsoft Graph and the sign-in service are reached: base URL, and a proxy and a private CA where there is one."""
+
+    url: str = "https://graph.microsoft.com"
+    proxy: str = ""
+    ca_file: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkloadIdentity:
+    """Who issues the tokens of the proxy's service account: ``issuer``, to the letter; empty = the cluster is asked."""
+
+    issuer: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,10 +180,16 @@ class Team:
     admin_groups: tuple[Group, ...] = ()
     admin_access: str = "all"
     client_secret: SecretSource | None = None
-    registration: str = "existing"
+    registration: str = "managed"
+    shared_registration: bool = False  # other teams of the inventory name the same client id
     credential: str = "client_secret"
     redirect_uris_registered: bool = False
     authority: str = "https://login.microsoftonline.com"
+    graph: GraphRef = GraphRef()
+    groups_claim: str = "security"
+    group_assignment: str = "external"
+    workload_identity: WorkloadIdentity = WorkloadIdentity()
+    rotate_after: str = "90d"
     session: Session = Session()
     session_store: SessionStore = SessionStore()
     identity_claim: str = "email"
@@ -226,6 +253,55 @@ class Team:
     def policy_name(self, app: App) -> str:
         return f"oauth2-{app.name}-{self.name}"
 
+    # --- Entra ---------------------------------------------------------------------------------------------------------
+    @property
+    def unique_name(self) -> str:
+        """The registration's ``uniqueName``, which no two can have; also the tag and the name of its credentials."""
+        return f"gateway-auth.{self.environment}.{self.stack}.{self.name}"
+
+    @property
+    def registration_name(self) -> str:
+        """The registration's display name, for people in the portal and on the consent page."""
+        return f"{self.stack} {self.name} ({self.environment})"
+
+    @property
+    def service_account(self) -> str:
+        """The proxy's service account: the chart names it as the release."""
+        return self.release
+
+    @property
+    def workload_subject(self) -> str:
+        """Who the federated credential trusts."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+    @property
+    def logout_url(self) -> str:
+        return f"https://{self.proxy_host}{self.proxy_prefix}/sign_out"
+
+    @property
+    def makes_secret(self) -> bool:
+        """Whether we add the client secret to the registration ourselves."""
+        return self.registration == "managed" and self.credential == "client_secret"
+
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """Every group the team's model names, without repeats."""
+        return tuple(dict.fromkeys([*self.allowed_groups, *self.admin_groups, *(group for app in self.apps for group in app.allowed_groups)]))
+
+    def resolved(self, client_id: str, group_ids: t.Mapping[str, str]) -> Team:
+        """The same team with what only Entra knows: the client id, and the ids of groups that the inventory names."""
+
+        def known(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+            return tuple(group if group.id else dataclasses.replace(group, id=group_ids.get(group.name, "")) for group in groups)
+
+        return dataclasses.replace(
+            self,
+            client_id=client_id or self.client_id,
+            allowed_groups=known(self.allowed_groups),
+            admin_groups=known(self.admin_groups),
+            apps=tuple(dataclasses.replace(app, allowed_groups=known(app.allowed_groups)) for app in self.apps),
+        )
+
     # --- derived facts ---------------------------------------------------------------------------------------------------
     @property
     def issuer(self) -> str:
@@ -244,14 +320,14 @@ class Team:
     @property
     def proxy_groups(self) -> tuple[str, ...]:
         """Group ids that may hold a session at the team's proxy: the team's and the admins', without repeats."""
-        return tuple(dict.fromkeys(g.id for g in (*self.allowed_groups, *self.admin_groups)))
+        return _ids((*self.allowed_groups, *self.admin_groups))
 
     def app_groups(self, app: App) -> tuple[str, ...]:
         """Group ids of an app that is narrower than its team (admins included where they enter all); empty otherwise."""
         if not app.allowed_groups:
             return ()
         admins = self.admin_groups if self.admin_access == "all" else ()
-        return tuple(dict.fromkeys(g.id for g in (*app.allowed_groups, *admins)))
+        return _ids((*app.allowed_groups, *admins))
 
     @property
     def has_store_password(self) -> bool:
@@ -281,6 +357,18 @@ class Team:
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Team:
         """Inverse of ``to_dict``. Raises TypeError on a missing or unknown key."""
         return t.cast("Team", _build(cls, data))
+
+
+def _ids(groups: t.Iterable[Group]) -> tuple[str, ...]:
+    """Ids without repeats. A group without one must never be left out: an empty list would let everybody in."""
+    found = list(groups)
+    for group in found:
+        if not group.id:
+            raise UnresolvedError(
+                f"Group '{group.name}' has no id, and Entra wasn't asked for it.",
+                f"Write its object id beside the name ({{id: …, name: {group.name}}}), or onboard the team first.",
+            )
+    return tuple(dict.fromkeys(group.id for group in found))
 
 
 def _plain(value: t.Any) -> t.Any:

@@ -29,6 +29,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
     Chart,
     ClusterRef,
     GatewayRef,
+    GraphRef,
     Group,
     Probe,
     SecretKeyRef,
@@ -38,6 +39,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
     SessionStore,
     Team,
     Waiver,
+    WorkloadIdentity,
 )
 
 MAX_LABEL = 63
@@ -72,6 +74,12 @@ _AUTHORITIES = {
     "global": "https://login.microsoftonline.com",
     "usgov": "https://login.microsoftonline.us",
     "china": "https://login.partner.microsoftonline.cn",
+}
+# https://learn.microsoft.com/graph/deployments
+_GRAPHS = {
+    "global": "https://graph.microsoft.com",
+    "usgov": "https://graph.microsoft.us",
+    "china": "https://microsoftgraph.chinacloudapi.cn",
 }
 
 
@@ -200,7 +208,7 @@ class _Judge:
             self.report(path, f"{what}: at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit", shown(text), f"Change {path}.", "dns-label")
 
     def guid(self, path: str, value: t.Any, what: str) -> None:
-        text = self.text(path, value)
+        text = self.text(path, value) or None
         if text is not None and (not _GUID.fullmatch(text) or not text.replace("0", "").replace("-", "")):
             self.report(path, f"{what}, a GUID such as 5f0c0c7e-0000-4000-8000-0000000000a1", shown(text), f"Copy it from Entra into {path}.", "guid")
 
@@ -321,12 +329,43 @@ class _Judge:
         graph = self.var("graph") or {}
         for key in ("url", "authority"):
             self.url(f"gateway_auth_graph.{key}", graph.get(key), ("https",))
+        self.url("gateway_auth_graph.proxy", graph.get("proxy"), ("http",))
+        self.absolute("gateway_auth_graph.ca_file", graph.get("ca_file"))
+        identity = self.var("workload_identity") or {}
+        self.url("gateway_auth_workload_identity.issuer", identity.get("issuer"), ("https",))
+        self._registration()
         self._groups("gateway_auth_admin_groups", self.var("admin_groups"))
         self._client_secret()
+
+    def _registration(self) -> None:
+        """An existing registration has an id, and is not ours to assign groups to."""
+        if not self.ok("gateway_auth_registration") or self.var("registration") != "existing":
+            return
+        if not self.var("client_id") and self.ok("gateway_auth_client_id"):
+            self.report(
+                "gateway_auth_client_id", "the id of the existing app registration", "nothing",
+                "Set gateway_auth_client_id at the host's entry in the inventory, or gateway_auth_registration: managed.", "required",
+            )  # fmt: skip
+        if self.var("group_assignment") == "managed":
+            self.report(
+                "gateway_auth_group_assignment", "external with an existing registration, which we don't write", "managed",
+                "Remove gateway_auth_group_assignment, or set gateway_auth_registration: managed.", "group-assignment",
+            )  # fmt: skip
 
     def _client_secret(self) -> None:
         path = "gateway_auth_client_secret"
         given = self.var("client_secret")
+        credential, registration = self.var("credential"), self.var("registration")
+        ours = credential == "federated" or (credential == "client_secret" and registration == "managed")
+        if ours:
+            if self.given.values.get(path) is None:
+                return
+            found = "a source, though there is no secret" if credential == "federated" else "a source, though we make the secret ourselves"
+            self.report(
+                path, f"nothing, with credential {credential} and registration {registration}", found,
+                f"Remove {path}, or set gateway_auth_credential: external.", "secret-source",
+            )  # fmt: skip
+            return
         if not self.ok(path) or isinstance(given, _spec.Withheld):
             if isinstance(given, _spec.Withheld):
                 self.report(path, "a mapping with one of env, file, secret and value", "a value that is not shown", f"Write {path}: {{value: …}}.", "type")
@@ -360,11 +399,30 @@ class _Judge:
             where = f"{path}[{index}].id"
             self.guid(where, group.get("id"), "a group's object id")
             text = self.text(where, group.get("id"))
-            if text is None:
+            if not text:
+                self._named_group(path, index, group)
                 continue
             if text.lower() in seen:
                 self.report(where, "each group once", f"{text}, as in {path}[{seen[text.lower()]}]", f"Remove {path}[{index}].", "duplicate-group", WARNING)
             seen.setdefault(text.lower(), index)
+
+    def _named_group(self, path: str, index: int, group: dict[str, t.Any]) -> None:
+        """A group without an id: found by name, where we may read Entra."""
+        where = f"{path}[{index}].id"
+        if not self.ok(where):
+            return
+        if not (group.get("name") or "").strip():
+            self.report(where, "a group's object id, or its name", "neither", f"Set {where}.", "required")
+        elif self.var("registration") == "existing" and not self._own_group(path, group):
+            self.report(
+                where, "a group's object id, for with an existing registration Entra isn't asked for names", "nothing",
+                f"Set {where} to the object id of {shown(group['name'])}.", "required",
+            )  # fmt: skip
+
+    def _own_group(self, path: str, group: dict[str, t.Any]) -> bool:
+        """Whether an app's group is one of the team's by its name."""
+        own = self.var("allowed_groups") or []
+        return path.startswith("gateway_auth_apps[") and any(isinstance(item, dict) and item.get("name") == group.get("name") and item.get("id") for item in own)
 
     def _proxy(self) -> None:
         self._session()
@@ -487,7 +545,7 @@ class _Judge:
         if apps == []:
             self.report("gateway_auth_apps", "at least one app", "an empty list", "Name an app, or take the team away with offboard_team.", "no-apps")
         names: dict[str, int] = {}
-        own = {str(group["id"]).lower() for group in groups or [] if isinstance(group, dict) and group.get("id")}
+        own = {str(group.get(key)).lower() for group in groups or [] if isinstance(group, dict) for key in ("id", "name") if group.get(key)}
         for index, app in enumerate(apps or []):
             if isinstance(app, dict):
                 self._app(f"gateway_auth_apps[{index}]", app, own)
@@ -518,8 +576,8 @@ class _Judge:
         self._groups(f"{path}.allowed_groups", groups)
         for index, group in enumerate(groups or []):
             where = f"{path}.allowed_groups[{index}].id"
-            text = self.text(where, group.get("id")) if isinstance(group, dict) else None
-            if text is not None and own and self.ok("gateway_auth_allowed_groups") and text.lower() not in own:
+            text = self.text(where, group.get("id") or group.get("name")) if isinstance(group, dict) else None
+            if text and own and self.ok("gateway_auth_allowed_groups") and text.lower() not in own:
                 self.report(
                     where, "one of the team's own gateway_auth_allowed_groups", shown(text),
                     f"Add {text} to gateway_auth_allowed_groups, or name another group here.", "app-group",
@@ -629,7 +687,7 @@ class _Judge:
 
     def _compose(self) -> None:
         """Build the model from whatever is sound enough, and judge what is composed in it."""
-        needed = ("environment", "stack", "domain", "hostname_pattern", "tenant_id", "client_id", "cluster", "trusted_proxy_cidrs", "allowed_groups", "apps")
+        needed = ("environment", "stack", "domain", "hostname_pattern", "tenant_id", "cluster", "trusted_proxy_cidrs", "allowed_groups", "apps")
         if any(self.var(name) is None for name in needed):
             return
         apps = [
@@ -658,7 +716,7 @@ class _Judge:
             stack=var("stack"),
             domain=var("domain"),
             tenant_id=var("tenant_id").lower(),
-            client_id=var("client_id").lower(),
+            client_id=(var("client_id") or "").lower(),
             cluster=ClusterRef(kubeconfig=_file(cluster["kubeconfig"]), context=cluster["context"], uid=cluster["uid"].lower()),
             gateway=GatewayRef(**var("gateway")),
             probe=Probe(address=probe["address"], proxy=probe["proxy"], ca_file=_file(probe["ca_file"])),
@@ -669,7 +727,7 @@ class _Judge:
                     name=app["name"],
                     hostname=self._hostname(app),
                     service=Service(app["service"]["name"], app["service"]["port"], app["service"].get("namespace") or namespace),
-                    allowed_groups=_group_tuple(app.get("allowed_groups") or []),
+                    allowed_groups=_group_tuple(app.get("allowed_groups") or [], var("allowed_groups")),
                     public_paths=tuple(app.get("public_paths") or ()),
                     timeout=app.get("timeout") or "",
                 )
@@ -682,7 +740,12 @@ class _Judge:
             registration=var("registration"),
             credential=var("credential"),
             redirect_uris_registered=var("redirect_uris_registered"),
-            authority=(graph.get("authority") or _AUTHORITIES[graph["cloud"]]).rstrip("/"),
+            authority=(graph["authority"] or _AUTHORITIES[graph["cloud"]]).rstrip("/"),
+            graph=GraphRef(url=(graph["url"] or _GRAPHS[graph["cloud"]]).rstrip("/"), proxy=graph["proxy"], ca_file=_file(graph["ca_file"])),
+            groups_claim=var("groups_claim"),
+            group_assignment=var("group_assignment"),
+            workload_identity=WorkloadIdentity(**var("workload_identity")),
+            rotate_after=var("rotate_after"),
             session=Session(**var("session")),
             session_store=SessionStore(
                 type=store["type"],
@@ -768,12 +831,6 @@ class _Judge:
                     "Shorten the host name.",
                     "redirect-uri-length",
                 )
-        if not team.redirect_uris_registered and self.ok("gateway_auth_redirect_uris_registered"):
-            self.report(
-                "gateway_auth_redirect_uris_registered", "the platform's word that every redirect URI is registered at the existing registration", "none",
-                f"Register these at {team.client_id}, then set gateway_auth_redirect_uris_registered: true: {' '.join(team.redirect_uris)}",
-                "redirect-uris-registered",
-            )  # fmt: skip
 
 
 # --- rules over all teams -----------------------------------------------------------------------------------------------------
@@ -817,7 +874,7 @@ def _registrations(judged: list[_Judge]) -> None:
     """Teams that share an app registration: allowed, said, and counted together."""
     by_client: dict[str, list[_Judge]] = collections.defaultdict(list)
     for judge in judged:
-        if judge.team is not None and judge.ok("gateway_auth_client_id"):
+        if judge.team is not None and judge.team.client_id and judge.ok("gateway_auth_client_id"):
             by_client[judge.team.client_id].append(judge)
     for client_id, sharing in by_client.items():
         names = [judge.name for judge in sharing]
@@ -830,6 +887,8 @@ def _registrations(judged: list[_Judge]) -> None:
                     "Give some of the teams, or some of the apps, a registration of their own.", "redirect-uri-count",
                 )  # fmt: skip
             if len(sharing) > 1:
+                if judge.team is not None:
+                    judge.team = dataclasses.replace(judge.team, shared_registration=True)
                 judge.report(
                     "gateway_auth_client_id", "one app registration for each team", f"{client_id}, shared by {listed}, so that groups alone separate them",
                     "Give each team a registration of its own, or accept this.", "shared-registration", WARNING,
@@ -876,9 +935,12 @@ def _chart_ref(ref: str) -> str:
     return ref if ref.startswith("oci://") else _file(ref)
 
 
-def _group_tuple(groups: collections.abc.Iterable[t.Mapping[str, str]]) -> tuple[Group, ...]:
-    by_id = {group["id"].lower(): Group(group["id"].lower(), group.get("name") or "") for group in reversed(list(groups))}
-    return tuple(reversed(by_id.values()))
+def _group_tuple(groups: collections.abc.Iterable[t.Mapping[str, str]], known: collections.abc.Iterable[t.Mapping[str, str]] = ()) -> tuple[Group, ...]:
+    """Groups without repeats; one that is only named takes the id that ``known`` has for the name."""
+    ids = {str(group.get("name")): str(group["id"]) for group in known if group.get("id")}
+    found = [Group((group.get("id") or ids.get(str(group.get("name")), "")).lower(), group.get("name") or "") for group in groups]
+    by_key = {group.id or f"name {group.name}": group for group in reversed(found)}
+    return tuple(reversed(by_key.values()))
 
 
 def _secret_source(given: t.Any) -> SecretSource | None:

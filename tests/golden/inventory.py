@@ -39,6 +39,7 @@ PLATFORM: dict[str, t.Any] = {
     "gateway_auth_cluster": {"kubeconfig": "/kube/config"},
     "gateway_auth_trusted_proxy_cidrs": ["10.244.0.0/16"],
     "gateway_auth_tenant_id": "11111111-1111-4111-8111-111111111111",
+    "gateway_auth_registration": "existing",
     "gateway_auth_redirect_uris_registered": True,
     "gateway_auth_client_secret": {"file": "/secrets/{{ inventory_hostname }}"},
 }

@@ -1,0 +1,395 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads a team's app registration from Microsoft Graph and carries out what ``_entra_plan`` wants.
+
+Order matters for whoever kills a run: the registration comes first and by ``uniqueName``, so that whatever is done twice finds
+it instead of making a second one; every later write can be told from what is there whether it is still to do.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_plan as planning
+from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import Assignment, EntraChange, LiveRegistration, describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
+    GatewayAuthError,
+    GraphConflictError,
+    GraphError,
+    GraphForbiddenError,
+    GraphNotFoundError,
+    GraphUncertainError,
+    RegistrationError,
+)
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Group, Team
+
+Object = dict[str, t.Any]
+
+APPLICATION_PROPERTIES = (
+    "id,appId,displayName,uniqueName,notes,tags,signInAudience,groupMembershipClaims,api,web,spa,publicClient,isFallbackPublicClient,"
+    "requiredResourceAccess,passwordCredentials"
+)
+PRINCIPAL_PROPERTIES = "id,appId,accountEnabled,appRoleAssignmentRequired,tags"
+# Directory objects expand 20 at most (learn.microsoft.com/graph/query-parameters, expand).
+EXPANDED = 20
+ATTEMPTS = 4
+
+
+@dataclasses.dataclass
+class Settled:
+    """What a run did (or would do) to one registration, and what Entra has afterwards."""
+
+    live: LiveRegistration
+    changes: list[EntraChange] = dataclasses.field(default_factory=list)
+    findings: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def client_id(self) -> str:
+        return str((self.live.application or {}).get("appId") or "").lower()
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def read(graph: Graph, team: Team) -> LiveRegistration:
+    """The registration by its client id where the inventory names one, else by its unique name."""
+    where = f"/applications(appId='{key(team.client_id)}')" if team.client_id else f"/applications(uniqueName='{key(team.unique_name)}')"
+    query = {"$select": APPLICATION_PROPERTIES, "$expand": "owners($select=id)"}
+    application = graph.get(where, query, what=f"read the {describe(team)}")
+    if application is None:
+        if team.client_id:
+            raise RegistrationError(
+                f"Team '{team.name}': application {team.client_id} doesn't exist in tenant {team.tenant_id}.", "Correct gateway_auth_client_id, or remove it."
+            )
+        return LiveRegistration()
+    return _with_principal(graph, team, application)
+
+
+def _with_principal(graph: Graph, team: Team, application: Object) -> LiveRegistration:
+    owners = [str(item["id"]) for item in application.pop("owners", None) or []]
+    if len(owners) >= EXPANDED:
+        owners = [str(item["id"]) for item in graph.list(f"/applications/{application['id']}/owners", {"$select": "id"}, what=f"list owners of the {describe(team)}")]
+    where = f"/servicePrincipals(appId='{key(str(application['appId']))}')"
+    principal = graph.get(where, {"$select": PRINCIPAL_PROPERTIES}, what=f"read the enterprise application of the {describe(team)}")
+    assignments = None
+    if principal is not None and (planning.assigns(team) or principal.get("appRoleAssignmentRequired")):
+        assignments = _assignments(graph, team, str(principal["id"]))
+    return LiveRegistration(application, principal, tuple(owners), assignments)
+
+
+def _assignments(graph: Graph, team: Team, principal_id: str) -> tuple[Assignment, ...] | None:
+    try:
+        found = graph.list(f"/servicePrincipals/{principal_id}/appRoleAssignedTo", what=f"list assignments of the {describe(team)}")
+    except GraphForbiddenError:
+        if team.group_assignment == "managed":
+            raise
+        return None
+    return tuple(
+        Assignment(str(item["id"]), str(item["principalId"]), str(item.get("principalDisplayName") or ""), str(item.get("principalType") or "")) for item in found
+    )
+
+
+def deleted_twins(graph: Graph, team: Team) -> list[Object]:
+    """Soft-deleted registrations of ours; an application keeps its unique name for the 30 days."""
+    path = "/directory/deletedItems/microsoft.graph.application"
+    query = {"$select": "id,appId,displayName,uniqueName,tags,deletedDateTime", "$filter": f"displayName eq '{_literal(team.registration_name)}'"}
+    found = graph.list(path, query, what=f"look for a deleted {describe(team)}")
+    return [item for item in found if planning.is_ours(team, item)]
+
+
+def namesakes(graph: Graph, team: Team) -> list[Object]:
+    query = {"$select": "id,appId,displayName,uniqueName,tags", "$filter": f"displayName eq '{_literal(team.registration_name)}'"}
+    found = graph.list("/applications", query, what=f"look for app registrations named '{team.registration_name}'")
+    return [item for item in found if not planning.is_ours(team, item)]
+
+
+def _literal(text: str) -> str:
+    """In a $filter the quote is doubled; the client encodes the rest."""
+    return text.replace("'", "''")
+
+
+# --- settling ----------------------------------------------------------------------------------------------------------------
+
+
+def settle(
+    graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], check: bool, owners: collections.abc.Mapping[str, str]
+) -> Settled:
+    """Make a managed registration what the inventory says. ``owners``: names by object id, of gateway_auth_owners.
+
+    Somebody else's write in between (409, 412), or a write whose answer was lost, is met by reading and planning again.
+    """
+    done: list[EntraChange] = []
+    for attempt in range(ATTEMPTS):
+        live = read(graph, team)
+        adopted = False
+        if live.application is None:
+            planning.refuse_twins(team, deleted_twins(graph, team), namesakes(graph, team))
+        else:
+            adopted = planning.refuse_foreign(team, live.application, adopt)
+        names = {**owners, **{group.id: planning.named(group) for group in team.all_groups}}
+        changes = planning.plan(team, live, owners=list(owners), own_id=graph.principal_id, adopted=adopted, why=names)
+        if check or not changes:
+            return Settled(live, [*done, *changes], _findings(graph, team, live, changes))
+        try:
+            _carry_out(graph, team, live, changes, done)
+        except (GraphConflictError, GraphUncertainError) as exc:
+            if attempt == ATTEMPTS - 1:
+                raise _blame(exc, done) from exc
+            continue
+        except GatewayAuthError as exc:
+            raise _blame(exc, done) from exc
+        after = live if live.application is not None and not _structural(changes) else _await(graph, team)
+        return Settled(after, done, _findings(graph, team, after, changes))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _structural(changes: collections.abc.Iterable[EntraChange]) -> bool:
+    return any(change.operation.startswith("create") for change in changes)
+
+
+def _await(graph: Graph, team: Team) -> LiveRegistration:
+    """What was just created, once Entra shows it (replication takes seconds)."""
+
+    def seen() -> LiveRegistration | None:
+        try:
+            live = read(graph, team)
+        except RegistrationError:
+            return None
+        return live if live.application is not None and live.principal is not None else None
+
+    return graph.until(seen, f"the {describe(team)} to be readable")
+
+
+def _blame(exc: GatewayAuthError, done: list[EntraChange]) -> GatewayAuthError:
+    exc.changes_done = [change.to_dict() for change in done]  # type: ignore[attr-defined]
+    return exc
+
+
+def _carry_out(graph: Graph, team: Team, live: LiveRegistration, changes: list[EntraChange], done: list[EntraChange]) -> None:
+    application_id = str((live.application or {}).get("id") or "")
+    client_id = str((live.application or {}).get("appId") or "")
+    principal_id = str((live.principal or {}).get("id") or "")
+    for change in changes:
+        what = f"{change.reasons[0]}"
+        if change.operation == "create_application":
+            created = graph.upsert(f"/applications(uniqueName='{key(change.target)}')", change.body, what=what)
+            if created is None:
+                raise GraphConflictError(f"The {describe(team)} was created by somebody else at the same moment.", "Run again.")
+            application_id, client_id = str(created["id"]), str(created["appId"])
+        elif change.operation == "update_application":
+            graph.update(f"/applications/{application_id}", change.body, what=what)
+        elif change.operation == "create_principal":
+            principal_id = _create_principal(graph, client_id, change, what)
+        elif change.operation == "update_principal":
+            graph.update(f"/servicePrincipals/{principal_id}", change.body, what=what)
+        elif change.operation == "add_owner":
+            graph.until(lambda path=f"/applications/{application_id}/owners/$ref", who=change.target: _add_owner(graph, path, who, what), what)
+        elif change.operation == "remove_owner":
+            graph.delete(f"/applications/{application_id}/owners/{change.target}/$ref", what=what)
+        elif change.operation == "assign":
+            body = {"principalId": change.target, "resourceId": principal_id, "appRoleId": planning.DEFAULT_ROLE}
+            graph.until(lambda path=f"/servicePrincipals/{principal_id}/appRoleAssignedTo", item=body: _assign(graph, path, item, what), what)
+        elif change.operation == "unassign":
+            graph.delete(f"/servicePrincipals/{principal_id}/appRoleAssignedTo/{change.target}", what=what)
+        done.append(change)
+
+
+def _create_principal(graph: Graph, client_id: str, change: EntraChange, what: str) -> str:
+    """For some seconds after a creation Entra may not know the application that it made (replication)."""
+    path = f"/servicePrincipals(appId='{key(client_id)}')"
+
+    def attempt() -> str | None:
+        try:
+            created = graph.upsert(path, change.body, what=what)
+        except GraphNotFoundError:
+            return None
+        except GraphError as exc:
+            if exc.status == 400 and "NoBackingApplicationObject" in exc.code:
+                return None
+            raise
+        if created is not None:
+            return str(created["id"])
+        found = graph.get(path, {"$select": "id"}, what=what)
+        return str(found["id"]) if found is not None else None
+
+    return graph.until(attempt, what)
+
+
+def _add_owner(graph: Graph, path: str, who: str, what: str) -> bool | None:
+    try:
+        graph.add_reference(path, who, what=what)
+    except GraphNotFoundError:
+        return None
+    return True
+
+
+def _assign(graph: Graph, path: str, body: Object, what: str) -> bool | None:
+    try:
+        graph.create(path, body, what=what)
+    except GraphNotFoundError:
+        return None
+    except GraphError as exc:
+        # Somebody assigned it in between (learn.microsoft.com/graph, serviceprincipal-post-approleassignedto: 400).
+        if exc.status == 400 and "already exists" in exc.message:
+            return True
+        raise
+    return True
+
+
+# --- what a person has to know or do ------------------------------------------------------------------------------------------
+
+
+def _findings(graph: Graph, team: Team, live: LiveRegistration, changes: list[EntraChange]) -> list[str]:
+    findings = []
+    if live.principal is not None and live.principal.get("accountEnabled") is False:
+        findings.append(
+            f"Sign-in to the {describe(team)} is switched off in Entra; it was left off, since somebody meant it. "
+            "Switch it on in the portal (Enterprise applications, Properties), or with entra_application and state: enabled."
+        )
+    if live.application is not None and team.shared_registration and live.application.get("signInAudience") != "AzureADMyOrg":
+        findings.append(f"The {describe(team)} takes sign-ins of other tenants (signInAudience {live.application.get('signInAudience')}); set it to AzureADMyOrg.")
+    unassigned = planning.missing_assignments(team, live)
+    if unassigned and live.assignments is not None:
+        groups = ", ".join(planning.named(group) for group in unassigned)
+        findings.append(f"An administrator must assign to the enterprise application '{team.registration_name}': {groups}. Nobody of theirs can sign in until then.")
+    elif unassigned:
+        groups = ", ".join(planning.named(group) for group in unassigned)
+        findings.append(
+            f"An administrator must assign to the enterprise application '{team.registration_name}', if it isn't yet: {groups}."
+            " This identity may not read assignments (Application.Read.All or Directory.Read.All would let it)."
+        )
+    assigning = [change.target for change in changes if change.operation == "assign"]
+    if assigning or (unassigned and live.assignments is not None):
+        findings += nested_groups(graph, [group for group in team.all_groups if group.id in {*assigning, *(group.id for group in unassigned)}])
+    return findings
+
+
+def nested_groups(graph: Graph, groups: collections.abc.Iterable[Group]) -> list[str]:
+    """Groups in an assigned group: their members aren't assigned by that (one call for each group)."""
+    findings = []
+    for group in groups:
+        try:
+            inner = graph.list(f"/groups/{group.id}/members/microsoft.graph.group", {"$select": "id,displayName"}, what=f"read members of group {planning.named(group)}")
+        except GraphForbiddenError:
+            return findings
+        if inner:
+            names = ", ".join(str(item.get("displayName") or item["id"]) for item in inner)
+            findings.append(f"Group {planning.named(group)} contains {names}: assignment doesn't cascade, so their members can't sign in. Allow those groups by themselves.")
+    return findings
+
+
+# --- people and groups -----------------------------------------------------------------------------------------------------------
+
+
+def group_by_name(graph: Graph, name: str) -> str:
+    """The id of the one group of a name. RegistrationError for none or several."""
+    query = {"$select": "id,displayName", "$filter": f"displayName eq '{_literal(name)}'"}
+    found = graph.list("/groups", query, what=f"find group '{name}'")
+    if len(found) != 1:
+        ids = ", ".join(str(item["id"]) for item in found) or "none"
+        raise RegistrationError(
+            f"Expected one group named '{name}' in Entra, found {ids}.",
+            "Write its object id beside the name in the inventory." if found else "Correct the name, or write the group's object id.",
+        )
+    return str(found[0]["id"]).lower()
+
+
+def check_groups(found: collections.abc.Mapping[str, Object], groups: collections.abc.Iterable[Group]) -> list[str]:
+    """What is wrong with groups that Entra was asked for by id."""
+    problems = []
+    for group in groups:
+        entry = found.get(group.id)
+        if entry is None:
+            problems.append(f"group {planning.named(group)} doesn't exist in Entra")
+        elif entry.get("securityEnabled") is False:
+            problems.append(f"group {planning.named(group)} isn't security-enabled, so Entra puts it in no token")
+    return problems
+
+
+def owner_ids(graph: Graph, team: Team) -> dict[str, str]:
+    """gateway_auth_owners by object id. A user principal name is looked up, an id is taken as it is."""
+    owners = {}
+    for owner in team.owners:
+        if "@" not in owner:
+            owners[owner.lower()] = owner
+            continue
+        found = graph.get(f"/users/{key(owner)}", {"$select": "id,userPrincipalName"}, what=f"find owner {owner}")
+        if found is None:
+            raise RegistrationError(f"Team '{team.name}': owner {owner} doesn't exist in Entra.", "Correct gateway_auth_owners.")
+        owners[str(found["id"]).lower()] = owner
+    return owners
+
+
+# --- leaving and coming back ------------------------------------------------------------------------------------------------------
+
+
+def set_enabled(graph: Graph, team: Team, live: LiveRegistration, *, enabled: bool, check: bool) -> EntraChange | None:
+    """Let people sign in, or nobody: what Entra calls ``accountEnabled`` takes effect at the next sign-in or refresh."""
+    if live.principal is None or live.principal.get("accountEnabled") is not (not enabled):
+        return None
+    word = "on" if enabled else "off"
+    what = f"enterprise application of the {describe(team)}"
+    change = EntraChange(
+        "update_principal", "update", what, (f"switch sign-in {word}",), {"accountEnabled": enabled}, before={"accountEnabled": not enabled}
+    )
+    if not check:
+        graph.update(f"/servicePrincipals/{live.principal['id']}", change.body, what=f"switch sign-in {word} for the {describe(team)}")
+    return change
+
+
+def remove(graph: Graph, team: Team, live: LiveRegistration, *, check: bool) -> list[EntraChange]:
+    """Soft-delete a registration of the team's own; in a shared one take away the team's part."""
+    application = live.application
+    if application is None:
+        return []
+    if not planning.is_ours(team, application):
+        raise RegistrationError(
+            f"App registration {application.get('appId')} isn't ours (no tag {team.unique_name}); it was left alone.", "Remove it in Entra by hand."
+        )
+    others = [mark for mark in planning.marks(application) if mark != team.unique_name]
+    if others or team.shared_registration:
+        change = planning.departure(team, application)
+        if not check:
+            graph.update(f"/applications/{application['id']}", change.body, what=f"take team {team.name} out of the {describe(team)}")
+        return [change]
+    change = EntraChange("delete_application", "delete", describe(team), ("soft-delete it; for 30 days it can be restored with the same client id",))
+    if not check:
+        graph.delete(f"/applications/{application['id']}", what=f"delete the {describe(team)}")
+    return [change]
+
+
+def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
+    """Bring a soft-deleted registration back, and its enterprise application, which is a deleted item of its own."""
+    twins = deleted_twins(graph, team)
+    if not twins:
+        raise RegistrationError(f"Found no deleted {describe(team)} to restore.", "After 30 days, or once deleted for good, it is gone: onboard the team anew.")
+    if len(twins) > 1:
+        ids = ", ".join(f"{item['appId']} (deleted {item.get('deletedDateTime')})" for item in twins)
+        raise RegistrationError(f"Found several deleted twins of the {describe(team)}: {ids}.", "Restore the right one in the portal.")
+    twin = twins[0]
+    changes = [EntraChange("restore_application", "create", describe(team), (f"restore application {twin['appId']}, deleted {twin.get('deletedDateTime')}",))]
+    query = {"$select": "id,appId", "$filter": f"appId eq '{twin['appId']}'"}
+    principals = graph.list("/directory/deletedItems/microsoft.graph.servicePrincipal", query, what=f"look for the deleted enterprise application of the {describe(team)}")
+    changes += [
+        EntraChange("restore_principal", "create", f"enterprise application of the {describe(team)}", ("restore it",), target=str(item["id"])) for item in principals
+    ]
+    if not check:
+        graph.call(f"/directory/deletedItems/{twin['id']}/restore", {}, what=f"restore the {describe(team)}")
+        for item in principals:
+            graph.call(f"/directory/deletedItems/{item['id']}/restore", {}, what=f"restore the enterprise application of the {describe(team)}")
+    return changes
+
+
+def purge(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
+    """Delete for good what was soft-deleted. Nothing brings it back."""
+    changes = []
+    for twin in deleted_twins(graph, team):
+        changes.append(EntraChange("purge_application", "delete", describe(team), (f"delete application {twin['appId']} for good",)))
+        if not check:
+            graph.delete(f"/directory/deletedItems/{twin['id']}", what=f"delete the {describe(team)} for good")
+    return changes

@@ -1,0 +1,474 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What oauth2-proxy authenticates to Entra with: a client secret that we add and rotate, or a federated credential.
+
+A secret's way, each step of which a killed run can be resumed from:
+
+1. added: Entra has it, and the Secret in the cluster holds it as ``client-secret-next``, which no pod reads
+2. proven: the token endpoint took it several times in a row; then it becomes ``client-secret`` in one write
+3. rolled out: pods restart, since what they read changed (``_rollout``)
+4. proven in use: no pod is left that started before, and none of the new ones was refused; then the old one is revoked
+
+What the Secret holds is told by its annotation STATE. Entra shows a secret's value once, so one whose run died between the
+two writes of step 1 is lost; it is recognized (our name, in no Secret) and removed.
+
+Two runs at once: every write to the Secret is guarded by its resourceVersion, so one of two that added a secret at the same
+time fails to store it and takes it back. A secret that nobody seems to use may be one that another run is about to store;
+hence ``_fence``: the Secret is written first, which makes that other run fail.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import datetime
+import hashlib
+import json
+import time
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
+    ClusterError,
+    ForbiddenError,
+    GraphAuthError,
+    GraphConflictError,
+    GraphError,
+    GraphForbiddenError,
+    GraphUncertainError,
+    NotReadyError,
+    RegistrationError,
+)
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
+
+Object = dict[str, t.Any]
+
+STATE = f"{OWNER_LABEL_PREFIX}credential"
+KEY = "client-secret"
+NEXT_KEY = "client-secret-next"
+TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
+PROOFS_IN_A_ROW = 3
+PROOF_PATIENCE_S = 120.0
+DRAIN_PATIENCE_S = 120.0
+MAX_LIFETIME_DAYS = 730
+POLL_S = 0.5
+REFUSED_SECRET = ("AADSTS7000215", "AADSTS7000222")
+MAX_FEDERATED_NAME = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Password:
+    """A client secret by everything but its value: Entra's key id and its times (RFC 3339, UTC)."""
+
+    key_id: str
+    added: str = ""
+    expires: str = ""
+
+    @classmethod
+    def read(cls, raw: Object) -> Password:
+        return cls(str(raw["keyId"]), str(raw.get("added") or ""), str(raw.get("expires") or ""))
+
+    def to_dict(self) -> Object:
+        return {"keyId": self.key_id, "added": self.added, "expires": self.expires}
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What the Secret's annotation says of the secrets we made: in use, being proven, to be revoked."""
+
+    current: Password | None = None
+    next: Password | None = None
+    previous: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, secret: Object | None) -> State:
+        """An annotation that isn't ours to the letter counts as none: then a new secret is made and nothing revoked by it."""
+        raw = ((secret or {}).get("metadata", {}).get("annotations") or {}).get(STATE)
+        try:
+            data = json.loads(raw or "{}")
+            return cls(
+                Password.read(data["current"]) if data.get("current") else None,
+                Password.read(data["next"]) if data.get("next") else None,
+                tuple(str(item) for item in data.get("previous") or ()),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+
+    def annotation(self) -> str:
+        data: Object = {}
+        if self.current is not None:
+            data["current"] = self.current.to_dict()
+        if self.next is not None:
+            data["next"] = self.next.to_dict()
+        if self.previous:
+            data["previous"] = list(self.previous)
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def known(self) -> set[str]:
+        return {item.key_id for item in (self.current, self.next) if item is not None} | set(self.previous)
+
+
+class Prove(t.Protocol):
+    """Asks the token endpoint once: returns, or raises GraphAuthError (``retry_after`` is not None when asking again may help)."""
+
+    def __call__(self, team: Team, *, secret: str = "", assertion: str = "") -> None: ...
+
+
+@dataclasses.dataclass
+class Keeper:
+    """The credential of one team, between Entra and its Secret."""
+
+    team: Team
+    graph: Graph
+    kube: Kube
+    journal: Journal
+    application: Object
+    prove: Prove
+    now: collections.abc.Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
+    sleep: collections.abc.Callable[[float], None] = time.sleep
+    clock: collections.abc.Callable[[], float] = time.monotonic
+    findings: list[str] = dataclasses.field(default_factory=list)
+
+    # --- before the rollout ----------------------------------------------------------------------------------------------
+    def settle(self, *, rotate: bool = False, when_old: bool = False) -> None:
+        """A credential that works is in the cluster. ``rotate``: a new one, now; ``when_old``: once it is older than rotate_after."""
+        if self.team.credential == "federated":
+            self._settle_federated()
+        elif self.team.makes_secret:
+            self._settle_secret(rotate=rotate, when_old=when_old)
+
+    def _settle_secret(self, *, rotate: bool, when_old: bool) -> None:
+        secret = self._secret()
+        state = State.of(secret)
+        if state.next is not None:
+            secret, state = self._resume(secret, state)
+        reason = self._why_new(secret, state, rotate=rotate, when_old=when_old)
+        if reason:
+            self._renew(secret, state, reason)
+
+    def _resume(self, secret: Object | None, state: State) -> tuple[Object | None, State]:
+        """An earlier run added a secret and died before it was in use."""
+        assert state.next is not None and secret is not None  # noqa: S101 - for mypy: there is no state without a Secret
+        usable = self._in_entra(state.next.key_id) is not None and decode(secret, NEXT_KEY)
+        what = f"client secret {state.next.key_id} of the {describe(self.team)}"
+        if not usable:
+            self._note("update", f"Secret {self._place}", [f"forget {what}, which an earlier run left half done"])
+            dropped = dataclasses.replace(state, next=None)
+            return (secret if self.journal.check else self._write(secret, dropped, drop=NEXT_KEY)), dropped
+        self._note("update", f"Secret {self._place}", [f"go on with {what}, which an earlier run added"])
+        if self.journal.check:
+            return secret, state
+        return self._promote(secret, state)
+
+    def _why_new(self, secret: Object | None, state: State, *, rotate: bool, when_old: bool) -> str:
+        """Why a new secret is due; "" when the one there will do."""
+        if rotate:
+            return "rotate it now"
+        if not decode(secret, KEY):
+            return "none is stored"
+        if state.current is None:
+            return f"the stored one was not made by us (no annotation {STATE})"
+        entry = self._in_entra(state.current.key_id)
+        if entry is None:
+            return f"Entra no longer has {state.current.key_id}"
+        if _moment(str(entry.get("endDateTime") or "")) <= self.now():
+            return f"{state.current.key_id} expired on {entry.get('endDateTime')}"
+        age = self.now() - _moment(state.current.added)
+        if when_old and age >= rotation_age(self.team):
+            return f"{state.current.key_id} is {age.days} days old (gateway_auth_rotate_after: {self.team.rotate_after})"
+        return ""
+
+    def _renew(self, secret: Object | None, state: State, reason: str) -> None:
+        what = f"client secret of the {describe(self.team)}"
+        if self.journal.check:
+            self._note("create", what, [f"add a client secret: {reason}", f"store it in Secret {self._place}"])
+            return
+        if secret is None:
+            raise RegistrationError(f"Secret {self._place} doesn't exist.", "Run the whole of onboard_team: role team_secrets creates it.")
+        added = self._add(reason)
+        value = added.pop("secretText")
+        fresh = Password(str(added["keyId"]), _text(self.now()), str(added.get("endDateTime") or ""))
+        try:
+            secret = self._write(secret, dataclasses.replace(state, next=fresh), put={NEXT_KEY: value})
+        except ClusterError:
+            # Nobody else knows the value, so it is of no use to anybody.
+            self._revoke(fresh.key_id, quiet=True)
+            raise
+        finally:
+            del value
+        self._note("create", what, [f"add a client secret, key id {fresh.key_id}: {reason}", f"store it in Secret {self._place}"])
+        self._promote(secret, State.of(secret))
+
+    def _add(self, reason: str) -> Object:
+        end = self.now() + min(2 * rotation_age(self.team), datetime.timedelta(days=MAX_LIFETIME_DAYS))
+        body = {"passwordCredential": {"displayName": self.team.unique_name, "endDateTime": _text(end)}}
+        path = f"/applications/{self.application['id']}/addPassword"
+        try:
+            # Just created, the application may not be there yet for the replica that is asked.
+            return self.graph.until(lambda: self._attempt_add(path, body), f"a client secret to be added to the {describe(self.team)} ({reason})")
+        except GraphUncertainError as exc:
+            raise GraphUncertainError(
+                f"{exc.message} A client secret may have been added whose value nobody has.", "Run again: it is recognized by its name and removed."
+            ) from exc
+        except GraphError as exc:
+            if "AppPolicy" in exc.code or "CredentialTypeNotAllowed" in exc.code or "CredentialInvalidLifetime" in exc.code:
+                raise RegistrationError(
+                    f"An app management policy of the tenant refuses this client secret: {exc.code}: {exc.message}",
+                    "Shorten gateway_auth_rotate_after (a secret is valid for twice that), use gateway_auth_credential: federated, "
+                    "or have the application exempted.",
+                ) from exc
+            raise
+
+    def _attempt_add(self, path: str, body: Object) -> Object | None:
+        try:
+            return self.graph.create(path, body, what=f"add a client secret to the {describe(self.team)}")
+        except GraphError as exc:
+            if exc.status == 404:
+                return None
+            raise
+
+    def _promote(self, secret: Object, state: State) -> tuple[Object, State]:
+        """Prove the next secret, then put it where the pods read."""
+        assert state.next is not None  # noqa: S101 - for mypy
+        value = decode(secret, NEXT_KEY) or ""
+        self._until_proven(f"client secret {state.next.key_id}", lambda: self.prove(self.team, secret=value))
+        previous = [*state.previous, *([state.current.key_id] if state.current is not None else [])]
+        promoted = State(state.next, None, tuple(dict.fromkeys(previous)))
+        secret = self._write(secret, promoted, put={KEY: value}, drop=NEXT_KEY)
+        self._note("update", f"Secret {self._place}", [f"client secret {state.next.key_id} is proven at the token endpoint and takes over"])
+        return secret, promoted
+
+    def _until_proven(self, what: str, ask: collections.abc.Callable[[], None]) -> None:
+        """Several times in a row: Entra's replicas learn of a credential one after the other."""
+        deadline = self.clock() + PROOF_PATIENCE_S
+        row, pause = 0, POLL_S
+        while row < PROOFS_IN_A_ROW:
+            try:
+                ask()
+                row += 1
+            except GraphAuthError as exc:
+                row = 0
+                if not exc.transient or self.clock() + pause > deadline:
+                    raise RegistrationError(
+                        f"Entra doesn't take {what} of the {describe(self.team)}: {exc.message}", "Run again in some minutes; nothing in use was changed."
+                    ) from exc
+                self.sleep(pause)
+                pause = min(2 * pause, 5.0)
+
+    # --- federated -------------------------------------------------------------------------------------------------------
+    @property
+    def federated_name(self) -> str:
+        """URL-friendly, 120 characters at most, never changed once set (learn.microsoft.com/graph, federatedidentitycredential)."""
+        name = self.team.unique_name.replace(".", "-")
+        if len(name) <= MAX_FEDERATED_NAME:
+            return name
+        return f"{name[: MAX_FEDERATED_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+    def _settle_federated(self) -> None:
+        issuer = self.team.workload_identity.issuer or self._cluster_issuer()
+        wanted = {"issuer": issuer, "subject": self.team.workload_subject, "audiences": [TOKEN_EXCHANGE]}
+        found = self._federated()
+        trusted = next((item for item in found if all(item.get(key) == value for key, value in wanted.items())), None)
+        if trusted is None:
+            ours = next((item for item in found if item.get("name") == self.federated_name), None)
+            self._federate(wanted, ours)
+        token = self._service_account_token()
+        if token and not self.journal.check:
+            self._until_proven(f"federated credential '{(trusted or {}).get('name') or self.federated_name}'", lambda: self.prove(self.team, assertion=token))
+
+    def _federate(self, wanted: Object, ours: Object | None) -> None:
+        what = f"federated credential '{self.federated_name}' of the {describe(self.team)}"
+        if self.team.registration == "existing":
+            raise RegistrationError(
+                f"The {describe(self.team)} has no federated credential for issuer {wanted['issuer']}, subject {wanted['subject']}, audience {TOKEN_EXCHANGE}.",
+                "Add it in Entra, or set gateway_auth_registration: managed.",
+            )
+        if ours is None:
+            reasons = [f"trust service account {self.team.namespace}/{self.team.service_account} of issuer {wanted['issuer']}"]
+        else:
+            reasons = [f"change {key} from {ours.get(key)!r} to {value!r}" for key, value in wanted.items() if ours.get(key) != value]
+        self._note("create" if ours is None else "update", what, reasons)
+        if self.journal.check:
+            return
+        body = {**wanted, "description": f"oauth2-proxy of {self.team.name}, managed by platform.gateway_auth"}
+        path = f"/applications/{self.application['id']}/federatedIdentityCredentials(name='{self.federated_name}')"
+
+        def attempt() -> bool | None:
+            try:
+                self.graph.upsert(path, body, what=reasons[0])
+            except GraphConflictError:
+                return None  # Entra takes one change of an application's federated credentials at a time
+            except GraphError as exc:
+                if exc.status == 404:
+                    return None
+                raise
+            return True
+
+        self.graph.until(attempt, what)
+
+    def _federated(self) -> list[Object]:
+        return self.graph.list(
+            f"/applications/{self.application['id']}/federatedIdentityCredentials", what=f"list federated credentials of the {describe(self.team)}"
+        )
+
+    def _cluster_issuer(self) -> str:
+        issuer = self.kube.issuer()
+        if not issuer.startswith("https://"):
+            raise RegistrationError(
+                f"The cluster names '{issuer}' as the issuer of its service account tokens, which Entra can't reach.",
+                "Switch on the cluster's OIDC issuer (az aks update --enable-oidc-issuer), or set gateway_auth_workload_identity.issuer.",
+            )
+        return issuer
+
+    def _service_account_token(self) -> str:
+        """A token as the pods get it, to try; "" when the release isn't there yet or we may not ask for one."""
+        try:
+            return self.kube.service_account_token(self.team.namespace, self.team.service_account, TOKEN_EXCHANGE)
+        except ForbiddenError:
+            self.findings.append(
+                f"The federated credential can't be tried: this identity may not create tokens of service account {self.team.namespace}/{self.team.service_account}"
+                " (verb create on serviceaccounts/token)."
+            )
+            return ""
+
+    # --- after the rollout -------------------------------------------------------------------------------------------------
+    def retire(self) -> None:
+        """Revoke what no pod uses any more; nothing to do is the usual case and costs no write."""
+        secret = self._secret()
+        state = State.of(secret)
+        if self.team.credential == "federated":
+            passwords, keys = sorted({*self._ours(), *state.known}), [key for key in (KEY, NEXT_KEY) if decode(secret, key) is not None]
+            if (passwords or keys) and (self.team.registration == "managed"):
+                self._retire_passwords(secret, State(), passwords, "oauth2-proxy uses a federated credential", keys)
+            return
+        if not self.team.makes_secret:
+            return
+        unused = [key_id for key_id in self._ours() if key_id not in state.known]
+        if state.previous or unused:
+            self._retire_passwords(secret, dataclasses.replace(state, previous=()), [*state.previous, *unused], "", [])
+        self._retire_federated()
+
+    def _retire_passwords(self, secret: Object | None, state: State, key_ids: list[str], why: str, keys: list[str]) -> None:
+        there = [key_id for key_id in dict.fromkeys(key_ids) if self._in_entra(key_id) is not None]
+        reasons = [f"revoke client secret {key_id}{f': {why}' if why else ' (superseded, no pod uses it)'}" for key_id in there]
+        reasons += [f"remove key {key} from Secret {self._place}" for key in keys]
+        if reasons:
+            self._note("delete", f"client secrets of the {describe(self.team)}", reasons)
+        if self.journal.check or secret is None:
+            return
+        self._until_drained()
+        # Whoever was about to store one of these fails from here on, before any of them is revoked.
+        fenced = dataclasses.replace(State.of(secret), previous=tuple(dict.fromkeys([*State.of(secret).previous, *there])))
+        secret = self._write(secret, fenced)
+        for key_id in there:
+            self._revoke(key_id)
+        for key in keys[1:]:
+            secret = self._write(secret, fenced, drop=key)
+        self._write(secret, state, drop=keys[0] if keys else "")
+
+    def _retire_federated(self) -> None:
+        """Back from federated to a secret: the trust we put there goes."""
+        if self.team.registration != "managed" or not self._had_federated():
+            return
+        what = f"federated credential '{self.federated_name}' of the {describe(self.team)}"
+        self._note("delete", what, ["remove it: oauth2-proxy uses a client secret"])
+        if self.journal.check:
+            return
+        self._until_drained()
+        self.graph.delete(f"/applications/{self.application['id']}/federatedIdentityCredentials/{self.federated_name}", what=f"remove the {what}")
+
+    def _had_federated(self) -> bool:
+        return any(item.get("name") == self.federated_name for item in self.application.get("federatedIdentityCredentials") or [])
+
+    def _until_drained(self) -> None:
+        """Until every pod of the proxy is a new one: one that ends may still refresh a session with what it started with."""
+        deadline = self.clock() + DRAIN_PATIENCE_S
+        selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": self.team.release}
+        while True:
+            pods = self.kube.list("v1", "Pod", self.team.namespace, selector)
+            ending = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
+            templates = {(pod["metadata"].get("labels") or {}).get("pod-template-hash") for pod in pods}
+            if not ending and len(templates) <= 1:
+                break
+            if self.clock() > deadline:
+                raise NotReadyError(
+                    f"Pods of {self.team.namespace}/{self.team.release} that started with the old credential are still there: {', '.join(ending) or 'several generations'}.",
+                    "The old credential stays valid. Run again once they are gone.",
+                )
+            self.sleep(POLL_S)
+        for pod in pods:
+            said = self.kube.logs(self.team.namespace, pod["metadata"]["name"], tail=200)
+            refused = next((code for code in REFUSED_SECRET if code in said), "")
+            if refused:
+                raise RegistrationError(
+                    f"Pod {self.team.namespace}/{pod['metadata']['name']} was refused by Entra with its new credential ({refused}); the old one was not revoked.",
+                    "Look at its log; then run rotate_team again.",
+                )
+
+    # --- small things ------------------------------------------------------------------------------------------------------
+    @property
+    def _place(self) -> str:
+        return f"{self.team.namespace}/{self.team.proxy_secret}"
+
+    def _secret(self) -> Object | None:
+        return self.kube.get("v1", "Secret", self.team.proxy_secret, self.team.namespace)
+
+    def _in_entra(self, key_id: str) -> Object | None:
+        return next((item for item in self.application.get("passwordCredentials") or [] if item.get("keyId") == key_id), None)
+
+    def _ours(self) -> list[str]:
+        """Key ids of the secrets that carry our name; nobody else's is ever touched."""
+        return [str(item["keyId"]) for item in self.application.get("passwordCredentials") or [] if item.get("displayName") == self.team.unique_name]
+
+    def _revoke(self, key_id: str, *, quiet: bool = False) -> None:
+        path = f"/applications/{self.application['id']}/removePassword"
+        try:
+            self.graph.call(path, {"keyId": key_id}, what=f"revoke client secret {key_id} of the {describe(self.team)}")
+        except GraphForbiddenError:
+            raise
+        except GraphError as exc:
+            # Gone already: an earlier run was killed right after this call.
+            if exc.status in (400, 404) or quiet:
+                return
+            raise
+
+    def _write(self, secret: Object, state: State, *, put: t.Mapping[str, str] | None = None, drop: str = "") -> Object:
+        """One guarded write of the Secret: the state, values, a key that goes."""
+        operations: list[Object] = []
+        if not secret["metadata"].get("annotations"):
+            operations.append({"op": "add", "path": "/metadata/annotations", "value": {}})
+        operations.append({"op": "add", "path": f"/metadata/annotations/{STATE.replace('/', '~1')}", "value": state.annotation()})
+        if not secret.get("data"):
+            operations.append({"op": "add", "path": "/data", "value": {}})
+        operations += [{"op": "add", "path": f"/data/{key}", "value": encode(value)} for key, value in (put or {}).items()]
+        if drop and decode(secret, drop) is not None:
+            operations.append({"op": "remove", "path": f"/data/{drop}"})
+        return self.kube.patch(secret, operations)
+
+    def _note(self, action: str, what: str, reasons: list[str]) -> None:
+        self.journal.note(action, what, reasons, after="".join(f"# {reason}\n" for reason in reasons))
+
+
+def rotation_age(team: Team) -> datetime.timedelta:
+    """gateway_auth_rotate_after (``90d``, ``12w``) as a span of time."""
+    number, unit = int(team.rotate_after[:-1]), team.rotate_after[-1]
+    return datetime.timedelta(days=number * (7 if unit == "w" else 1))
+
+
+def _moment(text: str) -> datetime.datetime:
+    """A time of Graph's or of ours; the beginning of time when there is none."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.datetime.fromtimestamp(0, datetime.UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=datetime.UTC)
+
+
+def _text(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
