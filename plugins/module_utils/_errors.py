@@ -59,3 +59,49 @@ class SecretError(GatewayAuthError):
 
 class ProbeError(GatewayAuthError):
     """A request from outside got no HTTP answer, or one that no retry mends."""
+
+
+class TransportError(GatewayAuthError):
+    """An HTTP request got no answer. ``sent`` says whether the server may have carried it out all the same."""
+
+    def __init__(self, message: str, remedy: str = "", *, sent: bool = False) -> None:
+        super().__init__(message, remedy)
+        self.sent = sent
+
+
+class GraphError(GatewayAuthError):
+    """Microsoft Graph refused a request: ``status``, ``code`` and ``request_id`` as it gave them (0 and "" without an answer)."""
+
+    def __init__(self, message: str, remedy: str = "", *, status: int = 0, code: str = "", request_id: str = "") -> None:
+        super().__init__(message, remedy)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class GraphForbiddenError(GraphError):
+    """The identity lacks a permission, or isn't an owner of the object (403)."""
+
+
+class GraphNotFoundError(GraphError):
+    """What was to be changed or listed isn't there (404); after a create it may be on its way still."""
+
+
+class GraphConflictError(GraphError):
+    """Somebody else changed it at the same time (409, 412): read again and plan anew."""
+
+
+class GraphUncertainError(GraphError):
+    """A request that must not be repeated got no answer, so it may have been carried out: read again and plan anew."""
+
+
+class GraphAuthError(GraphError):
+    """No token for Microsoft Graph: the identity isn't configured, or the token endpoint refused it. Never carries a secret.
+
+    ``code`` is the AADSTS number (``7000215``) or the endpoint's error word; ``retry_after`` is the number of seconds after
+    which the same request may succeed (0: as the caller likes), None when repeating it is in vain.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, status: int = 0, code: str = "", request_id: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, remedy, status=status, code=code, request_id=request_id)
+        self.retry_after = retry_after
