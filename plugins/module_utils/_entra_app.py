@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import typing as t
+import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_plan as planning
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import Assignment, EntraChange, LiveRegistration, describe
@@ -21,11 +23,10 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     GraphConflictError,
     GraphError,
     GraphForbiddenError,
-    GraphNotFoundError,
     GraphUncertainError,
     RegistrationError,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key, literal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Group, Team
 
 Object = dict[str, t.Any]
@@ -38,6 +39,7 @@ PRINCIPAL_PROPERTIES = "id,appId,accountEnabled,appRoleAssignmentRequired,tags"
 # Directory objects expand 20 at most (learn.microsoft.com/graph/query-parameters, expand).
 EXPANDED = 20
 ATTEMPTS = 4
+ASSIGN = "AppRoleAssignment.ReadWrite.All"
 
 
 @dataclasses.dataclass
@@ -58,7 +60,7 @@ class Settled:
 
 def read(graph: Graph, team: Team) -> LiveRegistration:
     """The registration by its client id where the inventory names one, else by its unique name."""
-    where = f"/applications(appId='{key(team.client_id)}')" if team.client_id else f"/applications(uniqueName='{key(team.unique_name)}')"
+    where = f"/applications(appId={key(team.client_id)})" if team.client_id else f"/applications(uniqueName={key(team.unique_name)})"
     query = {"$select": APPLICATION_PROPERTIES, "$expand": "owners($select=id)"}
     application = graph.get(where, query, what=f"read the {describe(team)}")
     if application is None:
@@ -70,11 +72,22 @@ def read(graph: Graph, team: Team) -> LiveRegistration:
     return _with_principal(graph, team, application)
 
 
+def read_credentials(graph: Graph, team: Team) -> Object:
+    """The registration's id and what is known of its secrets (never a value). RegistrationError when it isn't there."""
+    query = {"$select": "id,appId,passwordCredentials"}
+    found = graph.get(f"/applications(appId={key(team.client_id)})", query, what=f"read the credentials of the {describe(team)}")
+    if found is None:
+        raise RegistrationError(f"Team '{team.name}': application {team.client_id} doesn't exist in tenant {team.tenant_id}.", "Run onboard_team first.")
+    return found
+
+
 def _with_principal(graph: Graph, team: Team, application: Object) -> LiveRegistration:
     owners = [str(item["id"]) for item in application.pop("owners", None) or []]
     if len(owners) >= EXPANDED:
-        owners = [str(item["id"]) for item in graph.list(f"/applications/{application['id']}/owners", {"$select": "id"}, what=f"list owners of the {describe(team)}")]
-    where = f"/servicePrincipals(appId='{key(str(application['appId']))}')"
+        owners = [
+            str(item["id"]) for item in graph.list(f"/applications/{application['id']}/owners", {"$select": "id"}, what=f"list owners of the {describe(team)}")
+        ]
+    where = f"/servicePrincipals(appId={key(str(application['appId']))})"
     principal = graph.get(where, {"$select": PRINCIPAL_PROPERTIES}, what=f"read the enterprise application of the {describe(team)}")
     assignments = None
     if principal is not None and (planning.assigns(team) or principal.get("appRoleAssignmentRequired")):
@@ -90,35 +103,29 @@ def _assignments(graph: Graph, team: Team, principal_id: str) -> tuple[Assignmen
             raise
         return None
     return tuple(
-        Assignment(str(item["id"]), str(item["principalId"]), str(item.get("principalDisplayName") or ""), str(item.get("principalType") or "")) for item in found
+        Assignment(str(item["id"]), str(item["principalId"]), str(item.get("principalDisplayName") or ""), str(item.get("principalType") or ""))
+        for item in found
     )
 
 
 def deleted_twins(graph: Graph, team: Team) -> list[Object]:
     """Soft-deleted registrations of ours; an application keeps its unique name for the 30 days."""
     path = "/directory/deletedItems/microsoft.graph.application"
-    query = {"$select": "id,appId,displayName,uniqueName,tags,deletedDateTime", "$filter": f"displayName eq '{_literal(team.registration_name)}'"}
+    query = {"$select": "id,appId,displayName,uniqueName,tags,deletedDateTime", "$filter": f"displayName eq {literal(team.registration_name)}"}
     found = graph.list(path, query, what=f"look for a deleted {describe(team)}")
     return [item for item in found if planning.is_ours(team, item)]
 
 
 def namesakes(graph: Graph, team: Team) -> list[Object]:
-    query = {"$select": "id,appId,displayName,uniqueName,tags", "$filter": f"displayName eq '{_literal(team.registration_name)}'"}
+    query = {"$select": "id,appId,displayName,uniqueName,tags", "$filter": f"displayName eq {literal(team.registration_name)}"}
     found = graph.list("/applications", query, what=f"look for app registrations named '{team.registration_name}'")
     return [item for item in found if not planning.is_ours(team, item)]
-
-
-def _literal(text: str) -> str:
-    """In a $filter the quote is doubled; the client encodes the rest."""
-    return text.replace("'", "''")
 
 
 # --- settling ----------------------------------------------------------------------------------------------------------------
 
 
-def settle(
-    graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], check: bool, owners: collections.abc.Mapping[str, str]
-) -> Settled:
+def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], check: bool, owners: collections.abc.Mapping[str, str]) -> Settled:
     """Make a managed registration what the inventory says. ``owners``: names by object id, of gateway_auth_owners.
 
     Somebody else's write in between (409, 412), or a write whose answer was lost, is met by reading and planning again.
@@ -133,6 +140,8 @@ def settle(
             adopted = planning.refuse_foreign(team, live.application, adopt)
         names = {**owners, **{group.id: planning.named(group) for group in team.all_groups}}
         changes = planning.plan(team, live, owners=list(owners), own_id=graph.principal_id, adopted=adopted, why=names)
+        if any(change.operation == "assign" for change in changes):
+            _require_assignment(graph, team)
         if check or not changes:
             return Settled(live, [*done, *changes], _findings(graph, team, live, changes))
         try:
@@ -146,6 +155,30 @@ def settle(
         after = live if live.application is not None and not _structural(changes) else _await(graph, team)
         return Settled(after, done, _findings(graph, team, after, changes))
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def settle_existing(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], check: bool) -> tuple[list[EntraChange], list[str]]:
+    """Read a registration that isn't ours, and say what it lacks; its redirect URIs are added only with -e adopt."""
+    live = read(graph, team)
+    application = live.application or {}
+    findings = []
+    claims = application.get("groupMembershipClaims")
+    if claims not in (planning.GROUP_CLAIMS[team.groups_claim], "All"):
+        findings.append(
+            f"The {describe(team)} has groupMembershipClaims {claims!r}, so tokens lack the groups that gateway_auth_groups_claim: {team.groups_claim} promises."
+        )
+    missing = planning.missing_redirect_uris(team, application)
+    change = next(iter(planning.plan_existing(team, application)), None)
+    if missing and not ("all" in adopt or f"Application/{team.client_id}" in adopt):
+        raise RegistrationError(
+            f"The {describe(team)} lacks redirect URIs (type Web): {' '.join(missing)}.",
+            f"Add them in Entra, or let us: -e adopt='[Application/{team.client_id}]'.",
+        )
+    if change is None:
+        return [], findings
+    if not check:
+        graph.update(f"/applications/{application['id']}", change.body, what=f"add redirect URIs to the {describe(team)}")
+    return [change], findings
 
 
 def _structural(changes: collections.abc.Iterable[EntraChange]) -> bool:
@@ -177,7 +210,7 @@ def _carry_out(graph: Graph, team: Team, live: LiveRegistration, changes: list[E
     for change in changes:
         what = f"{change.reasons[0]}"
         if change.operation == "create_application":
-            created = graph.upsert(f"/applications(uniqueName='{key(change.target)}')", change.body, what=what)
+            created = graph.upsert(f"/applications(uniqueName={key(change.target)})", change.body, what=what)
             if created is None:
                 raise GraphConflictError(f"The {describe(team)} was created by somebody else at the same moment.", "Run again.")
             application_id, client_id = str(created["id"]), str(created["appId"])
@@ -188,12 +221,13 @@ def _carry_out(graph: Graph, team: Team, live: LiveRegistration, changes: list[E
         elif change.operation == "update_principal":
             graph.update(f"/servicePrincipals/{principal_id}", change.body, what=what)
         elif change.operation == "add_owner":
-            graph.until(lambda path=f"/applications/{application_id}/owners/$ref", who=change.target: _add_owner(graph, path, who, what), what)
+            owners = f"/applications/{application_id}/owners"
+            graph.until(functools.partial(_add_owner, graph, owners, change.target, what), what)
         elif change.operation == "remove_owner":
             graph.delete(f"/applications/{application_id}/owners/{change.target}/$ref", what=what)
         elif change.operation == "assign":
             body = {"principalId": change.target, "resourceId": principal_id, "appRoleId": planning.DEFAULT_ROLE}
-            graph.until(lambda path=f"/servicePrincipals/{principal_id}/appRoleAssignedTo", item=body: _assign(graph, path, item, what), what)
+            graph.until(functools.partial(_assign, graph, f"/servicePrincipals/{principal_id}/appRoleAssignedTo", body, what), what)
         elif change.operation == "unassign":
             graph.delete(f"/servicePrincipals/{principal_id}/appRoleAssignedTo/{change.target}", what=what)
         done.append(change)
@@ -201,13 +235,11 @@ def _carry_out(graph: Graph, team: Team, live: LiveRegistration, changes: list[E
 
 def _create_principal(graph: Graph, client_id: str, change: EntraChange, what: str) -> str:
     """For some seconds after a creation Entra may not know the application that it made (replication)."""
-    path = f"/servicePrincipals(appId='{key(client_id)}')"
+    path = f"/servicePrincipals(appId={key(client_id)})"
 
     def attempt() -> str | None:
         try:
             created = graph.upsert(path, change.body, what=what)
-        except GraphNotFoundError:
-            return None
         except GraphError as exc:
             if exc.status == 400 and "NoBackingApplicationObject" in exc.code:
                 return None
@@ -220,25 +252,39 @@ def _create_principal(graph: Graph, client_id: str, change: EntraChange, what: s
     return graph.until(attempt, what)
 
 
-def _add_owner(graph: Graph, path: str, who: str, what: str) -> bool | None:
-    try:
-        graph.add_reference(path, who, what=what)
-    except GraphNotFoundError:
-        return None
+def _add_owner(graph: Graph, path: str, who: str, what: str) -> bool:
+    graph.add_reference(path, who, what=what)
     return True
 
 
-def _assign(graph: Graph, path: str, body: Object, what: str) -> bool | None:
+def _assign(graph: Graph, path: str, body: Object, what: str) -> bool:
     try:
         graph.create(path, body, what=what)
-    except GraphNotFoundError:
-        return None
     except GraphError as exc:
         # Somebody assigned it in between (learn.microsoft.com/graph, serviceprincipal-post-approleassignedto: 400).
         if exc.status == 400 and "already exists" in exc.message:
             return True
         raise
     return True
+
+
+def _require_assignment(graph: Graph, team: Team) -> None:
+    """Assigning groups takes a strong permission and a licence; said before anything is written."""
+    if graph.roles and ASSIGN not in graph.roles and "Directory.AccessAsUser.All" not in graph.roles:
+        raise RegistrationError(
+            f"Team '{team.name}': gateway_auth_group_assignment is managed, but this identity has no {ASSIGN}.",
+            "Grant it (docs/entra.md says how strong it is), or set gateway_auth_group_assignment: external and have an administrator assign the groups.",
+        )
+    try:
+        skus = graph.list("/subscribedSkus", {"$select": "servicePlans"}, what="read the tenant's licences")
+    except GraphForbiddenError:
+        return  # the assignment itself will tell
+    plans = {str(plan.get("servicePlanName")) for sku in skus for plan in sku.get("servicePlans") or [] if plan.get("provisioningStatus") != "Disabled"}
+    if not plans & {"AAD_PREMIUM", "AAD_PREMIUM_P2"}:
+        raise RegistrationError(
+            f"Team '{team.name}': gateway_auth_group_assignment is managed, which needs an Entra ID P1 licence; the tenant has none.",
+            "Set gateway_auth_group_assignment: external (users can be assigned one by one without P1), or buy the licence.",
+        )
 
 
 # --- what a person has to know or do ------------------------------------------------------------------------------------------
@@ -252,11 +298,15 @@ def _findings(graph: Graph, team: Team, live: LiveRegistration, changes: list[En
             "Switch it on in the portal (Enterprise applications, Properties), or with entra_application and state: enabled."
         )
     if live.application is not None and team.shared_registration and live.application.get("signInAudience") != "AzureADMyOrg":
-        findings.append(f"The {describe(team)} takes sign-ins of other tenants (signInAudience {live.application.get('signInAudience')}); set it to AzureADMyOrg.")
+        findings.append(
+            f"The {describe(team)} takes sign-ins of other tenants (signInAudience {live.application.get('signInAudience')}); set it to AzureADMyOrg."
+        )
     unassigned = planning.missing_assignments(team, live)
     if unassigned and live.assignments is not None:
         groups = ", ".join(planning.named(group) for group in unassigned)
-        findings.append(f"An administrator must assign to the enterprise application '{team.registration_name}': {groups}. Nobody of theirs can sign in until then.")
+        findings.append(
+            f"An administrator must assign to the enterprise application '{team.registration_name}': {groups}. Nobody of theirs can sign in until then."
+        )
     elif unassigned:
         groups = ", ".join(planning.named(group) for group in unassigned)
         findings.append(
@@ -271,15 +321,19 @@ def _findings(graph: Graph, team: Team, live: LiveRegistration, changes: list[En
 
 def nested_groups(graph: Graph, groups: collections.abc.Iterable[Group]) -> list[str]:
     """Groups in an assigned group: their members aren't assigned by that (one call for each group)."""
-    findings = []
+    findings: list[str] = []
     for group in groups:
         try:
-            inner = graph.list(f"/groups/{group.id}/members/microsoft.graph.group", {"$select": "id,displayName"}, what=f"read members of group {planning.named(group)}")
+            inner = graph.list(
+                f"/groups/{group.id}/members/microsoft.graph.group", {"$select": "id,displayName"}, what=f"read members of group {planning.named(group)}"
+            )
         except GraphForbiddenError:
             return findings
         if inner:
             names = ", ".join(str(item.get("displayName") or item["id"]) for item in inner)
-            findings.append(f"Group {planning.named(group)} contains {names}: assignment doesn't cascade, so their members can't sign in. Allow those groups by themselves.")
+            findings.append(
+                f"Group {planning.named(group)} contains {names}: assignment doesn't cascade, so their members can't sign in. Allow those groups by themselves."
+            )
     return findings
 
 
@@ -288,7 +342,7 @@ def nested_groups(graph: Graph, groups: collections.abc.Iterable[Group]) -> list
 
 def group_by_name(graph: Graph, name: str) -> str:
     """The id of the one group of a name. RegistrationError for none or several."""
-    query = {"$select": "id,displayName", "$filter": f"displayName eq '{_literal(name)}'"}
+    query = {"$select": "id,displayName", "$filter": f"displayName eq {literal(name)}"}
     found = graph.list("/groups", query, what=f"find group '{name}'")
     if len(found) != 1:
         ids = ", ".join(str(item["id"]) for item in found) or "none"
@@ -299,16 +353,24 @@ def group_by_name(graph: Graph, name: str) -> str:
     return str(found[0]["id"]).lower()
 
 
-def check_groups(found: collections.abc.Mapping[str, Object], groups: collections.abc.Iterable[Group]) -> list[str]:
-    """What is wrong with groups that Entra was asked for by id."""
+def judge_groups(team: Team, found: collections.abc.Mapping[str, Object] | None) -> list[str]:
+    """Refuse groups that can let nobody in, before anything is written; ``found``: what Entra has, None when we may not ask."""
+    if found is None:
+        return ["Nobody checked that the groups exist: this identity may not read groups (GroupMember.Read.All would let it)."]
     problems = []
-    for group in groups:
+    for group in team.all_groups:
+        if group.name in team.group_ids:
+            continue  # found by its name a moment ago, or by an earlier run
         entry = found.get(group.id)
         if entry is None:
-            problems.append(f"group {planning.named(group)} doesn't exist in Entra")
+            problems.append(f"group {planning.named(group)} doesn't exist in tenant {team.tenant_id}")
         elif entry.get("securityEnabled") is False:
             problems.append(f"group {planning.named(group)} isn't security-enabled, so Entra puts it in no token")
-    return problems
+    if problems:
+        raise RegistrationError(
+            f"Team '{team.name}': {'; '.join(problems)}. Nothing was written.", "Correct gateway_auth_allowed_groups, gateway_auth_admin_groups or the app's."
+        )
+    return []
 
 
 def owner_ids(graph: Graph, team: Team) -> dict[str, str]:
@@ -318,7 +380,7 @@ def owner_ids(graph: Graph, team: Team) -> dict[str, str]:
         if "@" not in owner:
             owners[owner.lower()] = owner
             continue
-        found = graph.get(f"/users/{key(owner)}", {"$select": "id,userPrincipalName"}, what=f"find owner {owner}")
+        found = graph.get(f"/users/{urllib.parse.quote(owner, safe='@')}", {"$select": "id,userPrincipalName"}, what=f"find owner {owner}")
         if found is None:
             raise RegistrationError(f"Team '{team.name}': owner {owner} doesn't exist in Entra.", "Correct gateway_auth_owners.")
         owners[str(found["id"]).lower()] = owner
@@ -334,9 +396,7 @@ def set_enabled(graph: Graph, team: Team, live: LiveRegistration, *, enabled: bo
         return None
     word = "on" if enabled else "off"
     what = f"enterprise application of the {describe(team)}"
-    change = EntraChange(
-        "update_principal", "update", what, (f"switch sign-in {word}",), {"accountEnabled": enabled}, before={"accountEnabled": not enabled}
-    )
+    change = EntraChange("update_principal", "update", what, (f"switch sign-in {word}",), {"accountEnabled": enabled}, before={"accountEnabled": not enabled})
     if not check:
         graph.update(f"/servicePrincipals/{live.principal['id']}", change.body, what=f"switch sign-in {word} for the {describe(team)}")
     return change
@@ -366,22 +426,27 @@ def remove(graph: Graph, team: Team, live: LiveRegistration, *, check: bool) -> 
 def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
     """Bring a soft-deleted registration back, and its enterprise application, which is a deleted item of its own."""
     twins = deleted_twins(graph, team)
-    if not twins:
-        raise RegistrationError(f"Found no deleted {describe(team)} to restore.", "After 30 days, or once deleted for good, it is gone: onboard the team anew.")
     if len(twins) > 1:
         ids = ", ".join(f"{item['appId']} (deleted {item.get('deletedDateTime')})" for item in twins)
         raise RegistrationError(f"Found several deleted twins of the {describe(team)}: {ids}.", "Restore the right one in the portal.")
-    twin = twins[0]
-    changes = [EntraChange("restore_application", "create", describe(team), (f"restore application {twin['appId']}, deleted {twin.get('deletedDateTime')}",))]
-    query = {"$select": "id,appId", "$filter": f"appId eq '{twin['appId']}'"}
-    principals = graph.list("/directory/deletedItems/microsoft.graph.servicePrincipal", query, what=f"look for the deleted enterprise application of the {describe(team)}")
-    changes += [
-        EntraChange("restore_principal", "create", f"enterprise application of the {describe(team)}", ("restore it",), target=str(item["id"])) for item in principals
-    ]
-    if not check:
-        graph.call(f"/directory/deletedItems/{twin['id']}/restore", {}, what=f"restore the {describe(team)}")
-        for item in principals:
-            graph.call(f"/directory/deletedItems/{item['id']}/restore", {}, what=f"restore the enterprise application of the {describe(team)}")
+    live = LiveRegistration() if twins else read(graph, team)
+    found = twins[0] if twins else live.application
+    if found is None:
+        raise RegistrationError(f"Found no deleted {describe(team)} to restore.", "After 30 days, or once deleted for good, it is gone: onboard the team anew.")
+    changes = []
+    if twins:
+        reason = f"restore application {found['appId']}, deleted {found.get('deletedDateTime')}"
+        changes.append(EntraChange("restore_application", "create", describe(team), (reason,)))
+    what = f"enterprise application of the {describe(team)}"
+    # Also where an earlier run was killed between the two.
+    principals: list[Object] = []
+    if live.principal is None:
+        query = {"$select": "id,appId", "$filter": f"appId eq {literal(str(found['appId']))}"}
+        principals = graph.list("/directory/deletedItems/microsoft.graph.servicePrincipal", query, what=f"look for the deleted {what}")
+    changes += [EntraChange("restore_principal", "create", what, ("restore it",), target=str(item["id"])) for item in principals]
+    for change in changes if not check else ():
+        target = change.target or str(found["id"])
+        graph.call(f"/directory/deletedItems/{target}/restore", {}, what=change.reasons[0])
     return changes
 
 

@@ -42,7 +42,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     NotReadyError,
     RegistrationError,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
 
@@ -84,6 +84,7 @@ class State:
     current: Password | None = None
     next: Password | None = None
     previous: tuple[str, ...] = ()
+    federated: str = ""  # a federated credential of ours: "added", or "proven" at the token endpoint
 
     @classmethod
     def of(cls, secret: Object | None) -> State:
@@ -95,6 +96,7 @@ class State:
                 Password.read(data["current"]) if data.get("current") else None,
                 Password.read(data["next"]) if data.get("next") else None,
                 tuple(str(item) for item in data.get("previous") or ()),
+                str(data.get("federated") or ""),
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
@@ -107,6 +109,8 @@ class State:
             data["next"] = self.next.to_dict()
         if self.previous:
             data["previous"] = list(self.previous)
+        if self.federated:
+            data["federated"] = self.federated
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -115,7 +119,7 @@ class State:
 
 
 class Prove(t.Protocol):
-    """Asks the token endpoint once: returns, or raises GraphAuthError (``retry_after`` is not None when asking again may help)."""
+    """Asks the token endpoint once with the team's own client id: returns, or raises GraphAuthError."""
 
     def __call__(self, team: Team, *, secret: str = "", assertion: str = "") -> None: ...
 
@@ -211,7 +215,8 @@ class Keeper:
         path = f"/applications/{self.application['id']}/addPassword"
         try:
             # Just created, the application may not be there yet for the replica that is asked.
-            return self.graph.until(lambda: self._attempt_add(path, body), f"a client secret to be added to the {describe(self.team)} ({reason})")
+            what = f"add a client secret to the {describe(self.team)}"
+            return self.graph.until(lambda: self.graph.create(path, body, what=what), f"a client secret of the {describe(self.team)} ({reason})")
         except GraphUncertainError as exc:
             raise GraphUncertainError(
                 f"{exc.message} A client secret may have been added whose value nobody has.", "Run again: it is recognized by its name and removed."
@@ -225,21 +230,13 @@ class Keeper:
                 ) from exc
             raise
 
-    def _attempt_add(self, path: str, body: Object) -> Object | None:
-        try:
-            return self.graph.create(path, body, what=f"add a client secret to the {describe(self.team)}")
-        except GraphError as exc:
-            if exc.status == 404:
-                return None
-            raise
-
     def _promote(self, secret: Object, state: State) -> tuple[Object, State]:
         """Prove the next secret, then put it where the pods read."""
         assert state.next is not None  # noqa: S101 - for mypy
         value = decode(secret, NEXT_KEY) or ""
         self._until_proven(f"client secret {state.next.key_id}", lambda: self.prove(self.team, secret=value))
         previous = [*state.previous, *([state.current.key_id] if state.current is not None else [])]
-        promoted = State(state.next, None, tuple(dict.fromkeys(previous)))
+        promoted = State(state.next, None, tuple(dict.fromkeys(previous)), state.federated)
         secret = self._write(secret, promoted, put={KEY: value}, drop=NEXT_KEY)
         self._note("update", f"Secret {self._place}", [f"client secret {state.next.key_id} is proven at the token endpoint and takes over"])
         return secret, promoted
@@ -254,7 +251,7 @@ class Keeper:
                 row += 1
             except GraphAuthError as exc:
                 row = 0
-                if not exc.transient or self.clock() + pause > deadline:
+                if not _may_pass(exc) or self.clock() + pause > deadline:
                     raise RegistrationError(
                         f"Entra doesn't take {what} of the {describe(self.team)}: {exc.message}", "Run again in some minutes; nothing in use was changed."
                     ) from exc
@@ -271,43 +268,56 @@ class Keeper:
         return f"{name[: MAX_FEDERATED_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
     def _settle_federated(self) -> None:
+        secret = self._secret()
+        state = State.of(secret)
         issuer = self.team.workload_identity.issuer or self._cluster_issuer()
         wanted = {"issuer": issuer, "subject": self.team.workload_subject, "audiences": [TOKEN_EXCHANGE]}
         found = self._federated()
-        trusted = next((item for item in found if all(item.get(key) == value for key, value in wanted.items())), None)
-        if trusted is None:
-            ours = next((item for item in found if item.get("name") == self.federated_name), None)
-            self._federate(wanted, ours)
+        trusted = any(all(item.get(name) == value for name, value in wanted.items()) for item in found)
+        if not trusted:
+            if self.team.registration == "existing":
+                raise RegistrationError(
+                    f"The {describe(self.team)} has no federated credential for issuer {issuer}, subject {self.team.workload_subject},"
+                    f" audience {TOKEN_EXCHANGE}.",
+                    "Add it in Entra, or set gateway_auth_registration: managed.",
+                )
+            if not self.journal.check:
+                secret = self._mark_federated(secret, state, "added")
+            self._federate(wanted, next((item for item in found if item.get("name") == self.federated_name), None))
+        if self.team.registration == "managed" and (state.federated != "proven" or not trusted) and not self.journal.check:
+            self._prove_federated(secret)
+
+    def _mark_federated(self, secret: Object | None, state: State, word: str) -> Object:
+        if secret is None:
+            raise RegistrationError(f"Secret {self._place} doesn't exist.", "Run the whole of onboard_team: role team_secrets creates it.")
+        return self._write(secret, dataclasses.replace(state, federated=word))
+
+    def _prove_federated(self, secret: Object | None) -> bool:
+        """With a token as the pods get it; False when the release isn't there yet, or we may not ask for one."""
         token = self._service_account_token()
-        if token and not self.journal.check:
-            self._until_proven(f"federated credential '{(trusted or {}).get('name') or self.federated_name}'", lambda: self.prove(self.team, assertion=token))
+        if not token:
+            return False
+        self._until_proven(f"federated credential '{self.federated_name}'", lambda: self.prove(self.team, assertion=token))
+        self._mark_federated(secret, State.of(secret), "proven")
+        return True
 
     def _federate(self, wanted: Object, ours: Object | None) -> None:
         what = f"federated credential '{self.federated_name}' of the {describe(self.team)}"
-        if self.team.registration == "existing":
-            raise RegistrationError(
-                f"The {describe(self.team)} has no federated credential for issuer {wanted['issuer']}, subject {wanted['subject']}, audience {TOKEN_EXCHANGE}.",
-                "Add it in Entra, or set gateway_auth_registration: managed.",
-            )
         if ours is None:
             reasons = [f"trust service account {self.team.namespace}/{self.team.service_account} of issuer {wanted['issuer']}"]
         else:
-            reasons = [f"change {key} from {ours.get(key)!r} to {value!r}" for key, value in wanted.items() if ours.get(key) != value]
+            reasons = [f"change {name} from {ours.get(name)!r} to {value!r}" for name, value in wanted.items() if ours.get(name) != value]
         self._note("create" if ours is None else "update", what, reasons)
         if self.journal.check:
             return
         body = {**wanted, "description": f"oauth2-proxy of {self.team.name}, managed by platform.gateway_auth"}
-        path = f"/applications/{self.application['id']}/federatedIdentityCredentials(name='{self.federated_name}')"
+        path = f"/applications/{self.application['id']}/federatedIdentityCredentials(name={key(self.federated_name)})"
 
         def attempt() -> bool | None:
             try:
                 self.graph.upsert(path, body, what=reasons[0])
             except GraphConflictError:
                 return None  # Entra takes one change of an application's federated credentials at a time
-            except GraphError as exc:
-                if exc.status == 404:
-                    return None
-                raise
             return True
 
         self.graph.until(attempt, what)
@@ -332,59 +342,84 @@ class Keeper:
             return self.kube.service_account_token(self.team.namespace, self.team.service_account, TOKEN_EXCHANGE)
         except ForbiddenError:
             self.findings.append(
-                f"The federated credential can't be tried: this identity may not create tokens of service account {self.team.namespace}/{self.team.service_account}"
-                " (verb create on serviceaccounts/token)."
+                "The federated credential can't be tried, and no client secret is revoked: this identity may not create tokens of service account"
+                f" {self.team.namespace}/{self.team.service_account} (verb create on serviceaccounts/token)."
             )
             return ""
 
     # --- after the rollout -------------------------------------------------------------------------------------------------
-    def retire(self) -> None:
-        """Revoke what no pod uses any more; nothing to do is the usual case and costs no write."""
+    def key_id(self) -> str:
+        """The key id of the client secret in use; "" when there is none of ours."""
+        current = State.of(self._secret()).current
+        return current.key_id if current is not None else ""
+
+    def pending(self) -> bool:
+        """Whether ``retire`` has something to do."""
+        if self.team.registration != "managed" or self.team.credential == "external":
+            return False
         secret = self._secret()
         state = State.of(secret)
         if self.team.credential == "federated":
-            passwords, keys = sorted({*self._ours(), *state.known}), [key for key in (KEY, NEXT_KEY) if decode(secret, key) is not None]
-            if (passwords or keys) and (self.team.registration == "managed"):
-                self._retire_passwords(secret, State(), passwords, "oauth2-proxy uses a federated credential", keys)
-            return
-        if not self.team.makes_secret:
-            return
-        unused = [key_id for key_id in self._ours() if key_id not in state.known]
-        if state.previous or unused:
-            self._retire_passwords(secret, dataclasses.replace(state, previous=()), [*state.previous, *unused], "", [])
-        self._retire_federated()
+            return state.federated != "proven" or bool(self._ours() or state.known or self._secret_keys(secret))
+        return bool(state.previous or state.federated or self._unused(state))
 
-    def _retire_passwords(self, secret: Object | None, state: State, key_ids: list[str], why: str, keys: list[str]) -> None:
-        there = [key_id for key_id in dict.fromkeys(key_ids) if self._in_entra(key_id) is not None]
-        reasons = [f"revoke client secret {key_id}{f': {why}' if why else ' (superseded, no pod uses it)'}" for key_id in there]
-        reasons += [f"remove key {key} from Secret {self._place}" for key in keys]
+    def retire(self) -> None:
+        """Once the pods run on the credential that is in the Secret now: revoke what none of them uses any more."""
+        if not self.pending():
+            return
+        secret = self._secret()
+        state = State.of(secret)
+        if self.team.credential == "federated":
+            if state.federated != "proven" and not self.journal.check:
+                if not self._prove_federated(secret):
+                    return  # nothing is revoked before its successor is known to work
+                secret = self._secret()
+            doomed = list(dict.fromkeys([*self._ours(), *sorted(state.known)]))
+            self._revoke_all(secret, doomed, self._secret_keys(secret), "oauth2-proxy uses a federated credential")
+            return
+        if state.previous or self._unused(state):
+            self._revoke_all(secret, [*state.previous, *self._unused(state)], [], "superseded, no pod uses it")
+        if state.federated:
+            self._distrust()
+
+    def _unused(self, state: State) -> list[str]:
+        return [key_id for key_id in self._ours() if key_id not in state.known]
+
+    @staticmethod
+    def _secret_keys(secret: Object | None) -> list[str]:
+        return [name for name in (KEY, NEXT_KEY) if decode(secret, name) is not None]
+
+    def _revoke_all(self, secret: Object | None, key_ids: list[str], keys: list[str], why: str) -> None:
+        there = [key_id for key_id in key_ids if self._in_entra(key_id) is not None]
+        reasons = [f"revoke client secret {key_id} ({why})" for key_id in there] + [f"remove key {name} from Secret {self._place} ({why})" for name in keys]
         if reasons:
             self._note("delete", f"client secrets of the {describe(self.team)}", reasons)
         if self.journal.check or secret is None:
             return
         self._until_drained()
-        # Whoever was about to store one of these fails from here on, before any of them is revoked.
-        fenced = dataclasses.replace(State.of(secret), previous=tuple(dict.fromkeys([*State.of(secret).previous, *there])))
-        secret = self._write(secret, fenced)
+        state = State.of(secret)
+        secret = self._fence(secret, state, there)
         for key_id in there:
             self._revoke(key_id)
-        for key in keys[1:]:
-            secret = self._write(secret, fenced, drop=key)
-        self._write(secret, state, drop=keys[0] if keys else "")
+        left = State(None, None, (), state.federated) if self.team.credential == "federated" else dataclasses.replace(state, previous=())
+        for name in keys[1:]:
+            secret = self._write(secret, State.of(secret), drop=name)
+        self._write(secret, left, drop=keys[0] if keys else "")
 
-    def _retire_federated(self) -> None:
-        """Back from federated to a secret: the trust we put there goes."""
-        if self.team.registration != "managed" or not self._had_federated():
-            return
+    def _fence(self, secret: Object, state: State, key_ids: list[str]) -> Object:
+        """From here on whoever was about to store one of these fails."""
+        return self._write(secret, dataclasses.replace(state, previous=tuple(dict.fromkeys([*state.previous, *key_ids]))))
+
+    def _distrust(self) -> None:
+        """Back from federated to a secret: the trust that we put there goes."""
         what = f"federated credential '{self.federated_name}' of the {describe(self.team)}"
         self._note("delete", what, ["remove it: oauth2-proxy uses a client secret"])
         if self.journal.check:
             return
         self._until_drained()
         self.graph.delete(f"/applications/{self.application['id']}/federatedIdentityCredentials/{self.federated_name}", what=f"remove the {what}")
-
-    def _had_federated(self) -> bool:
-        return any(item.get("name") == self.federated_name for item in self.application.get("federatedIdentityCredentials") or [])
+        secret = self._secret()
+        self._mark_federated(secret, State.of(secret), "")
 
     def _until_drained(self) -> None:
         """Until every pod of the proxy is a new one: one that ends may still refresh a session with what it started with."""
@@ -397,8 +432,9 @@ class Keeper:
             if not ending and len(templates) <= 1:
                 break
             if self.clock() > deadline:
+                old = ", ".join(ending) or "several generations"
                 raise NotReadyError(
-                    f"Pods of {self.team.namespace}/{self.team.release} that started with the old credential are still there: {', '.join(ending) or 'several generations'}.",
+                    f"Pods of {self.team.namespace}/{self.team.release} that started with the old credential are still there: {old}.",
                     "The old credential stays valid. Run again once they are gone.",
                 )
             self.sleep(POLL_S)
@@ -407,7 +443,7 @@ class Keeper:
             refused = next((code for code in REFUSED_SECRET if code in said), "")
             if refused:
                 raise RegistrationError(
-                    f"Pod {self.team.namespace}/{pod['metadata']['name']} was refused by Entra with its new credential ({refused}); the old one was not revoked.",
+                    f"Entra refused pod {self.team.namespace}/{pod['metadata']['name']} with its new credential ({refused}); the old one was not revoked.",
                     "Look at its log; then run rotate_team again.",
                 )
 
@@ -420,7 +456,8 @@ class Keeper:
         return self.kube.get("v1", "Secret", self.team.proxy_secret, self.team.namespace)
 
     def _in_entra(self, key_id: str) -> Object | None:
-        return next((item for item in self.application.get("passwordCredentials") or [] if item.get("keyId") == key_id), None)
+        found: list[Object] = self.application.get("passwordCredentials") or []
+        return next((item for item in found if item.get("keyId") == key_id), None)
 
     def _ours(self) -> list[str]:
         """Key ids of the secrets that carry our name; nobody else's is ever touched."""
@@ -453,6 +490,11 @@ class Keeper:
 
     def _note(self, action: str, what: str, reasons: list[str]) -> None:
         self.journal.note(action, what, reasons, after="".join(f"# {reason}\n" for reason in reasons))
+
+
+def _may_pass(exc: GraphAuthError) -> bool:
+    """Refusals that a new credential or a new application meets while Entra's replicas learn of it."""
+    return exc.retry_after is not None or exc.code in ("7000215", "70021", "700211", "700213", "700016")
 
 
 def rotation_age(team: Team) -> datetime.timedelta:

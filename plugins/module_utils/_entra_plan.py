@@ -173,7 +173,13 @@ def assigns(team: Team) -> bool:
 
 
 def plan(
-    team: Team, live: LiveRegistration, *, owners: collections.abc.Sequence[str] = (), own_id: str = "", adopted: bool = False, why: t.Mapping[str, str] | None = None
+    team: Team,
+    live: LiveRegistration,
+    *,
+    owners: collections.abc.Sequence[str] = (),
+    own_id: str = "",
+    adopted: bool = False,
+    why: t.Mapping[str, str] | None = None,
 ) -> list[EntraChange]:
     """The writes that make a managed registration what the inventory says, in their order.
 
@@ -181,10 +187,7 @@ def plan(
     ``why``: names of groups and owners by id, for the reasons.
     """
     names = dict(why or {})
-    if live.application is None:
-        changes = [_creation(team)]
-    else:
-        changes = _application_changes(team, live.application, adopted)
+    changes = [_creation(team)] if live.application is None else _application_changes(team, live.application, adopted)
     changes += _owner_changes(team, live, owners, own_id, names)
     changes += _principal_changes(team, live.principal)
     changes += _assignment_changes(team, live.assignments)
@@ -233,10 +236,7 @@ def _redirect_uris(application: Object) -> list[str]:
 
 
 def _application_changes(team: Team, live: Object, adopted: bool) -> list[EntraChange]:
-    if team.shared_registration:
-        change = _shared_change(team, live)
-    else:
-        change = _dedicated_change(team, live)
+    change = _shared_change(team, live) if team.shared_registration else _dedicated_change(team, live)
     if change is None and not adopted:
         return []
     reasons = change.reasons if change is not None else ()
@@ -283,7 +283,7 @@ def _dedicated_change(team: Team, live: Object) -> EntraChange | None:
     if live.get("isFallbackPublicClient"):
         body["isFallbackPublicClient"] = False
         reasons.append("change isFallbackPublicClient from true to false (a public client needs no secret)")
-    body.update(_permissions(live, desired, reasons))
+    body.update(_permissions(live, reasons))
     body.update(_tags(live, [team.unique_name], [], reasons))
     return EntraChange("update_application", "update", describe(team), tuple(reasons), body) if body else None
 
@@ -321,10 +321,12 @@ def _redirect_change(team: Team, live: Object, *, dedicated: bool) -> EntraChang
     reasons = [f"add redirect URI {uri} ({_whose(team, uri)})" for uri in added]
     reasons += [f"remove redirect URI {uri} ({'no app of the team has this host' if dedicated else 'the team no longer has this host'})" for uri in removed]
     uris = [uri for uri in there if uri not in removed] + added
-    return EntraChange("update_application", "update", describe(team), tuple(reasons), {"web": {"redirectUris": uris}}, before=_face(live, {"web": {"redirectUris": 0}}))
+    return EntraChange(
+        "update_application", "update", describe(team), tuple(reasons), {"web": {"redirectUris": uris}}, before=_face(live, {"web": {"redirectUris": 0}})
+    )
 
 
-def _permissions(live: Object, desired: Object, reasons: list[str]) -> Object:
+def _permissions(live: Object, reasons: list[str]) -> Object:
     """What the consent page asks for: ours are added, what the platform added by hand stays."""
     found = [dict(item) for item in live.get("requiredResourceAccess") or []]
     graph = next((item for item in found if item.get("resourceAppId") == GRAPH_APP_ID), None)
@@ -364,9 +366,7 @@ def _principal_changes(team: Team, live: Object | None) -> list[EntraChange]:
     return [EntraChange("update_principal", "update", what, tuple(reasons), body, before=_face(live, body))] if body else []
 
 
-def _owner_changes(
-    team: Team, live: LiveRegistration, owners: collections.abc.Sequence[str], own_id: str, names: t.Mapping[str, str]
-) -> list[EntraChange]:
+def _owner_changes(team: Team, live: LiveRegistration, owners: collections.abc.Sequence[str], own_id: str, names: t.Mapping[str, str]) -> list[EntraChange]:
     if live.owners is None and live.application is not None:
         return []  # they couldn't be read
     there = live.owners or ()
@@ -395,7 +395,9 @@ def _assignment_changes(team: Team, live: tuple[Assignment, ...] | None) -> list
     wanted = {group.id: group for group in (*team.allowed_groups, *team.admin_groups)}
     what = f"assignments of the {describe(team)}"
     changes = [
-        EntraChange("assign", "update", what, (f"assign group {named(group)}",), target=identifier) for identifier, group in wanted.items() if identifier not in there
+        EntraChange("assign", "update", what, (f"assign group {named(group)}",), target=identifier)
+        for identifier, group in wanted.items()
+        if identifier not in there
     ]
     if not team.shared_registration:
         changes += [

@@ -43,7 +43,7 @@ _LIFETIME_S = 3600.0
 CLOUDS: t.Final = {
     "global": ("https://graph.microsoft.com", "https://login.microsoftonline.com"),
     "usgov": ("https://graph.microsoft.us", "https://login.microsoftonline.us"),
-    "china": ("https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+    "china": ("https://microsoftgraph.chinacloudapi.cn", "https://login.partner.microsoftonline.cn"),
 }
 
 _FEDERATED_REMEDY = (

@@ -36,6 +36,7 @@ Objects = list[Object]
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
+TOKEN_LIFETIME_S = 600  # the shortest that the API server gives
 
 # (apiVersion, kind) -> (plural, namespaced)
 _KINDS: dict[tuple[str, str], tuple[str, bool]] = {
@@ -125,6 +126,24 @@ class Kube:
         }
         answer = self._call("POST", _path("authorization.k8s.io/v1", "SelfSubjectAccessReview"), body=review, what="ask for own permissions")
         return bool(answer.get("status", {}).get("allowed"))
+
+    def issuer(self) -> str:
+        """Who the cluster says issues its service account tokens (OpenID Connect discovery, readable by default); "" when it won't."""
+        try:
+            document = self._call("GET", "/.well-known/openid-configuration", what="read the cluster's OIDC discovery document")
+        except (_NotFound, ForbiddenError):
+            return ""
+        return str(document.get("issuer") or "")
+
+    def service_account_token(self, namespace: str, name: str, audience: str) -> str:
+        """A short-lived token as a pod's projected volume gets it (TokenRequest); "" when there is no such service account."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [audience], "expirationSeconds": TOKEN_LIFETIME_S}}
+        path = f"{_path('v1', 'ServiceAccount', namespace, name)}/token"
+        try:
+            answer = self._call("POST", path, body=body, what=f"create a token of ServiceAccount {_place(namespace, name)}")
+        except _NotFound:
+            return ""
+        return str((answer.get("status") or {}).get("token") or "")
 
     # --- writing -----------------------------------------------------------------------------------------------------
     def apply(self, obj: Object, *, dry_run: bool = False) -> Object:

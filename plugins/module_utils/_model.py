@@ -190,6 +190,7 @@ class Team:
     group_assignment: str = "external"
     workload_identity: WorkloadIdentity = WorkloadIdentity()
     rotate_after: str = "90d"
+    group_ids: dict[str, str] = dataclasses.field(default_factory=dict)  # of groups that the inventory only names, once found
     session: Session = Session()
     session_store: SessionStore = SessionStore()
     identity_claim: str = "email"
@@ -288,15 +289,22 @@ class Team:
         """Every group the team's model names, without repeats."""
         return tuple(dict.fromkeys([*self.allowed_groups, *self.admin_groups, *(group for app in self.apps for group in app.allowed_groups)]))
 
+    @property
+    def named_groups(self) -> tuple[str, ...]:
+        """Names of groups whose id is still to be found."""
+        return tuple(group.name for group in self.all_groups if not group.id)
+
     def resolved(self, client_id: str, group_ids: t.Mapping[str, str]) -> Team:
         """The same team with what only Entra knows: the client id, and the ids of groups that the inventory names."""
 
         def known(groups: tuple[Group, ...]) -> tuple[Group, ...]:
             return tuple(group if group.id else dataclasses.replace(group, id=group_ids.get(group.name, "")) for group in groups)
 
+        found = {name: group_ids[name] for name in self.named_groups if name in group_ids}
         return dataclasses.replace(
             self,
             client_id=client_id or self.client_id,
+            group_ids={**self.group_ids, **found},
             allowed_groups=known(self.allowed_groups),
             admin_groups=known(self.admin_groups),
             apps=tuple(dataclasses.replace(app, allowed_groups=known(app.allowed_groups)) for app in self.apps),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import json
 import os
 import re
 import secrets
@@ -19,10 +20,10 @@ import string
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import SecretError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import SecretError, UnresolvedError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import namespace_manifest
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import SecretSource, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, SecretSource, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
 
 Object = dict[str, t.Any]
@@ -31,6 +32,7 @@ PASSWORD_LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
 # AES key sizes: what oauth2-proxy accepts as a cookie secret after decoding (pkg/validation/cookie.go).
 _COOKIE_SECRET_BYTES = (16, 24, 32)
+GROUPS = f"{OWNER_LABEL_PREFIX}groups"
 PROXY_KEYS = ("client-id", "client-secret", "cookie-secret")
 
 
@@ -72,8 +74,12 @@ def _ensure_proxy_secret(team: Team, journal: Journal, wanted_client_secret: t.C
     cookie_secret = decode(live, "cookie-secret")
     if cookie_secret is not None:
         _check_cookie_secret(team, cookie_secret)
-    data = {"client-id": encode(team.client_id), "cookie-secret": encode(cookie_secret or new_cookie_secret())}
-    if team.credential == "federated":
+    data = {"client-id": encode(_client_id(team, journal)), "cookie-secret": encode(cookie_secret or new_cookie_secret())}
+    if team.credential == "federated" or team.makes_secret:
+        # The credential's own phase sets that key. One that we put here from another source stays until it is superseded:
+        # an apply without it would take it from pods that may start in between.
+        if applied(live, "client-secret"):
+            data["client-secret"] = encode(str(decode(live, "client-secret")))
         _settle(team, journal, team.proxy_secret, live, data)
         return
     given = wanted_client_secret()
@@ -85,6 +91,31 @@ def _ensure_proxy_secret(team: Team, journal: Journal, wanted_client_secret: t.C
         )
     data["client-secret"] = encode(given if given is not None else str(kept))
     _settle(team, journal, team.proxy_secret, live, data)
+
+
+def _client_id(team: Team, journal: Journal) -> str:
+    if team.client_id:
+        return team.client_id
+    if journal.check:
+        return "(known once the app registration exists)"
+    raise UnresolvedError(f"Team '{team.name}': the client id isn't known.", "Run role entra_app before, or set gateway_auth_client_id.")
+
+
+def applied(live: Object | None, key: str) -> bool:
+    """Whether our server-side apply owns a key of a Secret (an apply that leaves it out removes it)."""
+    entries = ((live or {}).get("metadata") or {}).get("managedFields") or []
+    ours = [entry for entry in entries if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"]
+    return any(f"f:{key}" in ((entry.get("fieldsV1") or {}).get("f:data") or {}) for entry in ours) and decode(live, key) is not None
+
+
+def remembered_groups(secret: Object | None) -> dict[str, str]:
+    """Ids of groups that the inventory only names, as they were found the first time: a name can change its meaning."""
+    raw = ((secret or {}).get("metadata", {}).get("annotations") or {}).get(GROUPS)
+    try:
+        found = json.loads(raw or "{}")
+        return {str(name): str(identifier) for name, identifier in found.items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def _ensure_store_secret(team: Team, journal: Journal) -> None:
@@ -100,13 +131,15 @@ def _ensure_store_secret(team: Team, journal: Journal) -> None:
 
 
 def _settle(team: Team, journal: Journal, name: str, live: Object | None, data: dict[str, str]) -> None:
-    desired = {
+    desired: Object = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "namespace": team.namespace, "labels": team.owner_labels()},
         "type": "Opaque",
         "data": data,
     }
+    if name == team.proxy_secret and team.group_ids:
+        desired["metadata"]["annotations"] = {GROUPS: json.dumps(team.group_ids, sort_keys=True)}
     change = journal.plan(desired, live)
     if change is None:
         return

@@ -23,6 +23,7 @@ import urllib.parse
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
     PROBE_PATH,
     App,
@@ -69,18 +70,6 @@ _UPN = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
 
 _PATTERN_FIELDS = ("app", "team", "stack", "environment", "domain")
-
-_AUTHORITIES = {
-    "global": "https://login.microsoftonline.com",
-    "usgov": "https://login.microsoftonline.us",
-    "china": "https://login.partner.microsoftonline.cn",
-}
-# https://learn.microsoft.com/graph/deployments
-_GRAPHS = {
-    "global": "https://graph.microsoft.com",
-    "usgov": "https://graph.microsoft.us",
-    "china": "https://microsoftgraph.chinacloudapi.cn",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -422,7 +411,9 @@ class _Judge:
     def _own_group(self, path: str, group: dict[str, t.Any]) -> bool:
         """Whether an app's group is one of the team's by its name."""
         own = self.var("allowed_groups") or []
-        return path.startswith("gateway_auth_apps[") and any(isinstance(item, dict) and item.get("name") == group.get("name") and item.get("id") for item in own)
+        return path.startswith("gateway_auth_apps[") and any(
+            isinstance(item, dict) and item.get("name") == group.get("name") and item.get("id") for item in own
+        )
 
     def _proxy(self) -> None:
         self._session()
@@ -709,6 +700,7 @@ class _Judge:
     def _model(self, apps: list[dict[str, t.Any]]) -> Team:
         var = self.var
         cluster, probe, store, graph = var("cluster"), var("probe"), var("session_store"), var("graph")
+        endpoint = GraphEndpoint.for_cloud(graph["cloud"], graph["url"], graph["authority"])
         namespace = f"{var('stack')}-{self.name}"
         return Team(
             name=self.name,
@@ -740,8 +732,8 @@ class _Judge:
             registration=var("registration"),
             credential=var("credential"),
             redirect_uris_registered=var("redirect_uris_registered"),
-            authority=(graph["authority"] or _AUTHORITIES[graph["cloud"]]).rstrip("/"),
-            graph=GraphRef(url=(graph["url"] or _GRAPHS[graph["cloud"]]).rstrip("/"), proxy=graph["proxy"], ca_file=_file(graph["ca_file"])),
+            authority=endpoint.authority,
+            graph=GraphRef(url=endpoint.graph, proxy=graph["proxy"], ca_file=_file(graph["ca_file"])),
             groups_claim=var("groups_claim"),
             group_assignment=var("group_assignment"),
             workload_identity=WorkloadIdentity(**var("workload_identity")),

@@ -51,6 +51,7 @@ EXAMPLE: dict[str, t.Any] = {
         },
     ],
     "trusted_proxy_cidrs": ["10.244.0.0/16"],
+    "registration": "existing",
     "client_secret": {"kind": "env", "name": "TEAM_A_CLIENT_SECRET", "key": ""},
 }
 

@@ -1,0 +1,84 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The app registration of every team of the batch, and the models with what only Entra knows."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GraphForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import entra_outcome, known_ids
+
+STATES = ("present", "disabled", "enabled", "absent", "restored", "purged")
+
+
+class ActionModule(BatchAction):
+    """``models`` in the result are those given, with client ids and the ids of groups that were only named."""
+
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"state": {"type": "str", "default": "present", "choices": list(STATES)}}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        models = self.options["models"]
+        result["models"] = {host: outcome["data"].pop("model", models[host]) for host, outcome in result["teams"].items()}
+        return result
+
+    def prepare(self, teams: dict[str, Team]) -> None:
+        """Clients and tokens once, and every group of the batch by one call."""
+        clients = Clients(read_only=self.check_mode)
+        self._graphs: dict[str, Graph] = {}
+        ids: dict[Graph, set[str]] = {}
+        for team in teams.values():
+            if team.registration == "existing" and not has_identity():
+                continue  # the platform's word has to do
+            graph = self._graphs[team.name] = clients.graph(team)
+            ids.setdefault(graph, set()).update(group.id for group in team.all_groups if group.id)
+        self._groups: dict[Graph, dict[str, t.Any] | None] = {}
+        for graph, wanted in ids.items():
+            try:
+                self._groups[graph] = graph.objects(sorted(wanted), what="look up the groups of the inventory")
+            except GraphForbiddenError:
+                self._groups[graph] = None
+
+    def for_team(self, team: Team) -> Outcome:
+        graph = self._graphs.get(team.name)
+        if graph is None:
+            return Outcome()
+        state = self.options["state"]
+        if team.registration == "existing":
+            return self._existing(team, graph) if state == "present" else Outcome()
+        if state == "present":
+            return self._present(team, graph)
+        if state in ("disabled", "enabled"):
+            change = _entra_app.set_enabled(graph, team, _entra_app.read(graph, team), enabled=state == "enabled", check=self.check_mode)
+            return entra_outcome([change] if change is not None else [])
+        if state == "absent":
+            return entra_outcome(_entra_app.remove(graph, team, _entra_app.read(graph, team), check=self.check_mode))
+        act = _entra_app.restore if state == "restored" else _entra_app.purge
+        return entra_outcome(act(graph, team, check=self.check_mode))
+
+    def _present(self, team: Team, graph: Graph) -> Outcome:
+        group_ids = known_ids(team)
+        for name in team.named_groups:
+            if name not in group_ids:
+                group_ids[name] = _entra_app.group_by_name(graph, name)
+        team = team.resolved("", group_ids)
+        findings = _entra_app.judge_groups(team, self._groups[graph])
+        owners = _entra_app.owner_ids(graph, team)
+        settled = _entra_app.settle(graph, team, adopt=self.adopted, check=self.check_mode, owners=owners)
+        outcome = entra_outcome(settled.changes, [*findings, *settled.findings])
+        outcome.data["client_id"] = settled.client_id
+        outcome.data["model"] = team.resolved(settled.client_id, group_ids).to_dict()
+        return outcome
+
+    def _existing(self, team: Team, graph: Graph) -> Outcome:
+        findings = _entra_app.judge_groups(team, self._groups[graph])
+        changes, more = _entra_app.settle_existing(graph, team, adopt=self.adopted, check=self.check_mode)
+        return entra_outcome(changes, [*findings, *more])
