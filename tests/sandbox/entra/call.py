@@ -14,15 +14,17 @@ from aiohttp import web
 from .directory import is_guid
 from .errors import StsError, Trace
 from .journal import Entry
+from .lag import Lag
 
 
 @dataclass
 class Call:
-    """A request with its journal entry and its trace ids."""
+    """A request with its journal entry, its trace ids, and the lag that a fault puts on what it changes."""
 
     request: web.Request
     entry: Entry
     trace: Trace
+    lag: Lag | None = None
 
     @property
     def path(self) -> str:

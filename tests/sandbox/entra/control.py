@@ -51,6 +51,7 @@ _APP_KEYS: Final = (
     "assignment_required",
     "assigned_groups",
     "federated_credentials",
+    "app_roles",
 )
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -111,7 +112,9 @@ def _redirect_uris(value: object) -> list[str]:
     return uris
 
 
-def _claims(value: object) -> str:
+def _claims(value: object) -> str | None:
+    if value is None:
+        return None
     if not isinstance(value, str) or value not in GROUP_MEMBERSHIP_CLAIMS:
         raise ControlError(f"group_membership_claims: expected one of {', '.join(GROUP_MEMBERSHIP_CLAIMS)}")
     return value
@@ -200,7 +203,8 @@ class Control:
 
     def _app_document(self, app: Application) -> dict[str, object]:
         principal = self._directory.principal(app)
-        assigned = sorted(group.name for group in self._directory.groups.values() if group.id in principal.assigned_principals)
+        assigned_ids = self._directory.assigned_to(principal)
+        assigned = sorted(group.name for group in self._directory.groups.values() if group.id in assigned_ids)
         return {
             "name": app.name,
             "client_id": app.client_id,
@@ -210,6 +214,7 @@ class Control:
             "assignment_required": principal.assignment_required,
             "assigned_groups": assigned,
             "federated_credentials": [asdict(credential) for credential in app.federated_credentials],
+            "app_roles": sorted(self._directory.graph_roles(principal)),
         }
 
     # --- handlers ---------------------------------------------------------------------------------------------------
@@ -243,7 +248,7 @@ class Control:
         if not isinstance(group_id, str) or not is_guid(group_id):
             raise ControlError("id: expected a GUID")
         group = self._directory.add_group(request.match_info["name"], group_id.lower())
-        return web.json_response(asdict(group), status=201)
+        return web.json_response({"id": group.id, "name": group.name}, status=201)
 
     async def _get_app(self, request: web.Request) -> web.Response:
         return web.json_response(self._app_document(self._app(request)))
@@ -256,14 +261,16 @@ class Control:
         claims = _claims(body.get("group_membership_claims", app.group_membership_claims))
         enabled = _flag(body.get("enabled", principal.account_enabled), "enabled")
         required = _flag(body.get("assignment_required", principal.assignment_required), "assignment_required")
-        assigned = principal.assigned_principals
+        assigned = self._directory.assigned_to(principal)
         if "assigned_groups" in body:
             assigned = self._directory.group_ids(_texts(body["assigned_groups"], "assigned_groups"))
         if "federated_credentials" in body:
             app.federated_credentials = _federated(body["federated_credentials"])
+        if "app_roles" in body:
+            self._directory.grant_only(principal, _texts(body["app_roles"], "app_roles"))
         app.redirect_uris, app.group_membership_claims = uris, claims
         principal.account_enabled, principal.assignment_required = enabled, required
-        principal.assigned_principals = assigned
+        self._directory.assign_only(principal, assigned)
         return web.json_response(self._app_document(app))
 
     async def _post_secret(self, request: web.Request) -> web.Response:

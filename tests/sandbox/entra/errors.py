@@ -151,6 +151,12 @@ KINDS: Final[dict[int, Kind]] = {
         401,
         "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
     ),
+    7000229: Kind(
+        "invalid_client",
+        401,
+        "The client application {client_id} is missing service principal in the tenant {tenant}. See instructions here:"
+        " https://go.microsoft.com/fwlink/?linkid=2225119",
+    ),
     7000222: Kind(
         "invalid_client",
         401,

@@ -20,7 +20,11 @@ LIMIT: Final = 20000
 
 @dataclass
 class Entry:
-    """One request; filled in while it is being answered."""
+    """One request; filled in while it is being answered.
+
+    `aadsts` is the code of a refusal by the token service, `error` that of one by Graph. `write` says that the request asks
+    Graph for a change, whatever came of it. A request whose connection a fault cut has a status only where it was executed.
+    """
 
     time: str
     host: str
@@ -31,6 +35,8 @@ class Entry:
     grant_type: str | None = None
     status: int | None = None
     aadsts: int | None = None
+    error: str | None = None
+    write: bool = False
     fault: bool = False
 
 

@@ -22,18 +22,22 @@ from aiohttp import web
 from joserfc.jwk import KeySet
 
 from .call import Call
+from .cast import load_cast
 from .clientauth import AssertionVerifier, ClientAuthenticator, IssuerKeys
 from .control import Control
-from .directory import is_guid, load_cast
+from .directory import is_guid
 from .errors import Trace, entra_timestamp
-from .faults import Action, FaultBoard
+from .faults import Action, Asked, FaultBoard
 from .grants import GrantStore
+from .graph import Graph
+from .graph_errors import injected
+from .graph_request import is_write
 from .journal import Entry, Journal
+from .lag import Replicas
 from .secretsdir import SecretsDir
 from .signin import Handler, SignIn
 from .token_endpoint import TokenEndpoint
 from .tokens import KeyRing, TokenIssuer
-from .userinfo import UserInfo
 
 LOGIN_HOST: Final = "login.microsoftonline.com"
 GRAPH_HOST: Final = "graph.microsoft.com"
@@ -111,6 +115,7 @@ class Service:
         self.keys = KeyRing()
         self.journal = Journal(settings.log)
         self.faults = FaultBoard()
+        self.replicas = Replicas(self.directory, clock)
         secrets_dir = SecretsDir(settings.secrets_dir)
         for app in self.directory.applications.values():
             secrets_dir.ensure(app, clock())
@@ -118,14 +123,18 @@ class Service:
         verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca), clock)
         tokens = TokenEndpoint(
             self.directory,
+            self.replicas,
             self.grants,
             TokenIssuer(self.directory, self.keys),
             ClientAuthenticator(verifier, clock),
         )
         self._sign_in = SignIn(self.directory, self.grants, self.keys, tokens)
-        self._userinfo = UserInfo(self.directory, self.keys)
+        self._graph = Graph(self.directory, self.keys, self.replicas, self._changed)
         self._control = Control(self.directory, self.journal, self.faults, self.keys, secrets_dir)
         self._runners: list[web.AppRunner] = []
+
+    def _changed(self) -> None:
+        """Called after each change that has to outlive the process."""
 
     async def start(self) -> tuple[int, int]:
         """Listen, and return the two ports (of use where 0 was asked for)."""
@@ -169,33 +178,44 @@ class Service:
         correlation = request.headers.get("client-request-id", "")
         if is_guid(correlation):
             trace = Trace(now, correlation_id=correlation)
-        return Call(request, Entry(entra_timestamp(now), host, request.method, path), trace)
+        write = host == GRAPH_HOST and is_write(request.method, path)
+        return Call(request, Entry(entra_timestamp(now), host, request.method, path, write=write), trace)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         call = self._call(request)
         with contextlib.ExitStack() as stack:
             stack.callback(self.journal.add, call.entry)
-            response = await self._faulty(call)
+            action = self.faults.take(self._asked(call))
+            response = await self._faulty(call, action) if action is not None else None
             if response is None:
                 response = await self._dispatch(call)
             call.entry.status = response.status
+            if action is not None and action.drop == "after":
+                self._drop(call)
         response.headers["x-ms-request-id"] = call.trace.trace_id
         response.headers["client-request-id"] = call.trace.correlation_id
         return response
 
-    async def _faulty(self, call: Call) -> web.Response | None:
+    def _asked(self, call: Call) -> Asked:
+        scheme, _, token = call.request.headers.get("Authorization", "").partition(" ")
+        claims = self.keys.verify(token) if scheme.lower() == "bearer" and self.faults.faults else None
+        return Asked(call.entry.host, call.entry.method, call.entry.path, call.entry.write, None if claims is None else str(claims.get("appid")))
+
+    async def _faulty(self, call: Call, action: Action) -> web.Response | None:
         """Apply a fault; None means that the double itself answers."""
-        action = self.faults.take(call.entry.host, call.entry.method, call.entry.path)
-        if action is None:
-            return None
         call.entry.fault = True
+        call.lag = action.lag
         await asyncio.sleep(action.delay)
-        if action.drop:
+        if action.drop == "before":
             self._drop(call)
-        return None if action.status is None else self._fault_response(action)
+        return None if action.status is None else self._fault_response(call, action)
 
     @staticmethod
-    def _fault_response(action: Action) -> web.Response:
+    def _fault_response(call: Call, action: Action) -> web.Response:
+        if call.entry.host == GRAPH_HOST and not action.body:
+            refusal = injected(action.status or 500).response(call)
+            refusal.headers.update(action.headers)
+            return refusal
         response = web.Response(status=action.status or 500, headers=dict(action.headers), body=action.body.encode())
         if "Content-Type" not in response.headers or not action.headers:
             response.content_type = "application/json" if action.body.startswith(("{", "[")) else "text/plain"
@@ -213,7 +233,7 @@ class Service:
         if call.entry.host == LOGIN_HOST:
             return await self._guarded(self._sign_in.handle, call)
         if call.entry.host == GRAPH_HOST:
-            return await self._guarded(self._userinfo.handle, call)
+            return await self._guarded(self._graph.handle, call)
         return web.Response(status=421, text=f"This double answers for {LOGIN_HOST} and {GRAPH_HOST} only.\n")
 
     async def _guarded(self, handle: Handler, call: Call) -> web.Response:

@@ -25,6 +25,7 @@ from .clientauth import ClientAuthenticator, Credentials, read_credentials
 from .directory import Application, Directory, User
 from .errors import StsError
 from .grants import Code, Grant, GrantStore
+from .lag import Replicas
 from .scopes import check_application_scope, delegated
 from .tokens import LIFETIME, TokenIssuer
 
@@ -42,8 +43,9 @@ def challenge_of(verifier: str) -> str:
 class TokenEndpoint:
     """Answers `POST /<tenant>/oauth2/v2.0/token`."""
 
-    def __init__(self, directory: Directory, grants: GrantStore, issuer: TokenIssuer, authenticator: ClientAuthenticator) -> None:
+    def __init__(self, directory: Directory, replicas: Replicas, grants: GrantStore, issuer: TokenIssuer, authenticator: ClientAuthenticator) -> None:
         self._directory = directory
+        self._replicas = replicas
         self._grants = grants
         self._issuer = issuer
         self._authenticator = authenticator
@@ -78,11 +80,16 @@ class TokenEndpoint:
         return await request.text() if request.content_type == _FORM else ""
 
     def application(self, client_id: str) -> Application:
-        """Find a client whose application and service principal are both there and enabled."""
-        app = self._directory.application(client_id)
+        """Find a client whose application and service principal are both there and enabled, as far as this replica knows."""
+        view = self._replicas.view("token", client_id)
+        app = view.application(client_id)
         if app is None:
             raise StsError(700016, client_id=client_id, tenant=self._directory.tenant.name)
-        if not self._directory.principal(app).account_enabled:
+        # Seen for client_credentials. A sign-in would make the principal, for a user who may consent: that is not done here.
+        principal = view.service_principal(app.client_id)
+        if principal is None or self._directory.service_principal(app.client_id) is None:
+            raise StsError(7000229, client_id=app.client_id, tenant=self._directory.tenant.id)
+        if not principal.account_enabled:
             raise StsError(7000112, client_id=app.client_id, app=app.display_name)
         return app
 

@@ -130,8 +130,9 @@ class TokenIssuer:
     def app_access_token(self, app: Application, principal: ServicePrincipal) -> str:
         """Return an access token for Microsoft Graph in the application's own name."""
         claims: dict[str, object] = {"idtyp": "app", "oid": principal.id, "sub": principal.id}
-        if principal.app_roles:
-            claims["roles"] = sorted(principal.app_roles)
+        roles = self._directory.graph_roles(principal)
+        if roles:
+            claims["roles"] = sorted(roles)
         return self._keys.sign({**self._graph_claims(app), **claims})
 
     def _times(self) -> dict[str, object]:
@@ -151,12 +152,16 @@ class TokenIssuer:
         }
 
     def _group_claims(self, app: Application, user: User) -> dict[str, object]:
-        """Return `groups`, or the pointer to Graph that replaces it above 200, or nothing at all."""
-        groups = set(user.group_ids)
-        if app.group_membership_claims == "None":
+        """Return `groups`, or the pointer to Graph that replaces it above 200, or nothing at all.
+
+        Groups in groups count, except with ApplicationGroup, which knows assigned groups and their direct members only.
+        """
+        if app.group_membership_claims in (None, "None", "DirectoryRole"):
             return {}
         if app.group_membership_claims == "ApplicationGroup":
-            groups &= self._directory.principal(app).assigned_principals
+            groups = user.group_ids & self._directory.assigned_to(self._directory.principal(app))
+        else:
+            groups = self._directory.transitive_group_ids(user)
         if len(groups) > OVERAGE_LIMIT:
             tenant_id = self._directory.tenant.id
             endpoint = f"https://graph.windows.net/{tenant_id}/users/{user.id}/getMemberObjects"

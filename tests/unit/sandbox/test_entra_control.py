@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.sandbox.entra.directory import DirectoryError, load_cast
+from tests.sandbox.entra.cast import load_cast
+from tests.sandbox.entra.directory import DirectoryError
 from tests.sandbox.entra.faults import FaultError, parse_faults
 from tests.sandbox.entra.secretsdir import SecretsDir, new_secret
 from tests.sandbox.entra.testkit import CAST, Browser, Double, control, running_double
@@ -171,7 +172,7 @@ def test_control_refuses_bodies_that_are_not_clean_json(double: Double, body: st
 
 def test_secret_files(double: Double) -> None:
     names = sorted(file.name for file in double.secrets_dir.iterdir())
-    assert names == ["team-a.secret", "team-b.secret"]
+    assert names == ["automation.secret", "team-a.secret", "team-b.secret"]
     for file in double.secrets_dir.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert re.fullmatch(r"[A-Za-z0-9]{3}8Q~[A-Za-z0-9~._-]{34}", file.read_text("utf-8"))
