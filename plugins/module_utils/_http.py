@@ -146,6 +146,8 @@ class HttpTransport:
             connection.request(method, target, body, {"User-Agent": USER_AGENT, **headers})
             response = connection.getresponse()
             content = response.read(BODY_LIMIT + 1)
+            if response.length and len(content) <= BODY_LIMIT:
+                raise http.client.IncompleteRead(b"", response.length)  # read() with a limit doesn't complain by itself
         except (OSError, http.client.HTTPException) as exc:
             connection.close()
             raise TransportError(
