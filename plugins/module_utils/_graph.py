@@ -453,7 +453,7 @@ class Graph:
             document = parse_object(response.body)
             # Only Graph's own 404 says that something isn't there; a proxy's page doesn't.
             if response.status in expected and (response.status != 404 or _code(document)):
-                self._last.seen = f"{method} {path}: {_summary(response, document)}"
+                self._last.seen = blot(f"{method} {path}: {_summary(response, document)}", token.value)
                 if not document and (response.status == 201 or (response.status == 200 and method in ("GET", "POST"))):
                     message = _capital(f"{_goal(what)}{method} {path} was answered {response.status} without a JSON object.")
                     if not harmless:
