@@ -62,11 +62,15 @@ class ProbeError(GatewayAuthError):
 
 
 class TransportError(GatewayAuthError):
-    """An HTTP request got no answer. ``sent`` says whether the server may have carried it out all the same."""
+    """An HTTP request got no answer.
 
-    def __init__(self, message: str, remedy: str = "", *, sent: bool = False) -> None:
+    ``sent`` says whether the server may have carried it out all the same, ``lasting`` that repeating it is in vain.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, sent: bool = False, lasting: bool = False) -> None:
         super().__init__(message, remedy)
         self.sent = sent
+        self.lasting = lasting
 
 
 class GraphError(GatewayAuthError):

@@ -34,7 +34,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     NotReadyError,
     TransportError,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import AuthMethod, Token, parse_object, retry_after, shorten
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import AuthMethod, Token, blot, parse_object, retry_after, shorten
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint as GraphEndpoint
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import Response, Transport
 
@@ -47,6 +47,7 @@ VERSION = "/v1.0"
 TIMEOUT_S = 30.0
 RENEW_BEFORE_S = 300.0
 PAGES = 1000
+CONNECT_ATTEMPTS = 3  # a name that doesn't resolve won't a minute later either
 IDS_PER_CALL = 1000  # https://learn.microsoft.com/graph/api/directoryobject-getbyids
 GET_BY_IDS = "/directoryObjects/getByIds"
 
@@ -70,6 +71,7 @@ class Permission:
 
     ``needs`` are the least privileged application permissions, all of them; with one of ``instead`` they aren't needed.
     ``owned`` names what the identity must own for ``needs`` to suffice ("" when it needn't). ``source`` is Microsoft's page.
+    ``role``, where there is one, is a directory role that the page asks for as well.
     """
 
     method: str
@@ -79,11 +81,13 @@ class Permission:
     instead: tuple[str, ...]
     owned: str
     source: str
+    role: str = ""
 
 
 _API = "https://learn.microsoft.com/graph/api/"
 _APP = r"/applications(/[^/]+|\([^)]*\))"
 _SP = r"/servicePrincipals(/[^/]+|\([^)]*\))"
+_ROLE = "Application Administrator"
 _OWNED = ("Application.ReadWrite.OwnedBy",)
 _WRITE = ("Application.ReadWrite.All",)
 _READ = ("Application.Read.All",)
@@ -161,8 +165,10 @@ PERMISSIONS: t.Final[tuple[Permission, ...]] = (
     Permission("GET", _SP, "read a service principal", _READ, _READ_MORE, "", _API + "serviceprincipal-get"),
     Permission("PATCH", _SP, "create or change a service principal", _OWNED, _WRITE, "service principal", _API + "serviceprincipal-upsert"),
     Permission("DELETE", _SP, "delete a service principal", _OWNED, _WRITE, "service principal", _API + "serviceprincipal-delete"),
-    Permission("POST", "/directory/deletedItems/[^/]+/restore", "restore a deleted object", _OWNED, _WRITE, "object", _API + "directory-deleteditems-restore"),
-    Permission("DELETE", "/directory/deletedItems/[^/]+", "delete an object for good", _OWNED, _WRITE, "object", _API + "directory-deleteditems-delete"),
+    Permission(
+        "POST", "/directory/deletedItems/[^/]+/restore", "restore a deleted object", _OWNED, _WRITE, "object", _API + "directory-deleteditems-restore", _ROLE
+    ),
+    Permission("DELETE", "/directory/deletedItems/[^/]+", "delete an object for good", _OWNED, _WRITE, "object", _API + "directory-deleteditems-delete", _ROLE),
     Permission(
         "GET",
         r"/directory/deletedItems.*",
@@ -202,6 +208,8 @@ def permission_remedy(method: str, path: str, token: Token) -> str:
         return "The identity lacks a permission for that."
     needs = " and ".join(row.needs)
     whole = f"{needs} and must own the {row.owned}" if row.owned else needs
+    if row.role:
+        whole += f" (and the directory role {row.role})"
     if token.delegated:
         return f"The signed-in user needs the directory role Application Administrator (an application identity would need {whole}); see {row.source}."
     if not token.roles and not token.principal_id:
@@ -213,6 +221,7 @@ def permission_remedy(method: str, path: str, token: Token) -> str:
         return (
             f"The identity has {needs}, but must own the {row.owned} as well:"
             f" have it added to the owners (object id {token.principal_id or 'unknown'}), or grant {row.instead[0]}."
+            + (f" The directory role {row.role} is needed too." if row.role else "")
         )
     if not missing:
         return _not_the_permission(row.needs, row)
@@ -267,6 +276,11 @@ class Graph:
 
     # --- who we are --------------------------------------------------------------------------------------------------
     @property
+    def identity(self) -> str:
+        """For messages: ``client secret of app <id>``. Asks nobody."""
+        return self._auth.title
+
+    @property
     def roles(self) -> frozenset[str]:
         """Application permissions (or a user's scopes) of the token; empty when it is opaque."""
         return self._current(self._clock() + self.patience).roles
@@ -301,7 +315,10 @@ class Graph:
         return found
 
     def objects(self, ids: collections.abc.Iterable[str], types: collections.abc.Sequence[str] = ("group",), what: str = "") -> dict[str, Object]:
-        """Directory objects of those types by id; ids that the directory doesn't know are left out. Keys are spelled as given."""
+        """Directory objects of those types by id, spelled as given; ids that the directory doesn't know are left out.
+
+        An identity that may not read a type gets its objects with an id and no name (Microsoft's page on limited information).
+        """
         wanted = {given.lower(): given for given in ids}
         found: dict[str, Object] = {}
         names = list(wanted)
@@ -427,7 +444,7 @@ class Graph:
                 response = self._transport(method, url, self._headers(token, headers, body), _encode(body), TIMEOUT_S)
             except TransportError as exc:
                 error: GraphError = _lost(exc, method, path, what, harmless)
-                if isinstance(error, GraphUncertainError):
+                if exc.lasting or isinstance(error, GraphUncertainError):
                     raise error from exc
                 repeated = repeated or exc.sent
                 self._pause(deadline, attempt, None, error, exc)
@@ -436,13 +453,12 @@ class Graph:
             document = parse_object(response.body)
             # Only Graph's own 404 says that something isn't there; a proxy's page doesn't.
             if response.status in expected and (response.status != 404 or _code(document)):
-                self._last.seen = f"{method} {path}: {_summary(response, document)}"
-                if response.status in (200, 201) and not document:
-                    raise GraphError(
-                        f"{_goal(what)}{method} {path} was answered {response.status} without a JSON object.",
-                        "Something else than Microsoft Graph answers there: check gateway_auth_graph and proxies.",
-                        status=response.status,
-                    )
+                self._last.seen = blot(f"{method} {path}: {_summary(response, document)}", token.value)
+                if not document and (response.status == 201 or (response.status == 200 and method in ("GET", "POST"))):
+                    message = _capital(f"{_goal(what)}{method} {path} was answered {response.status} without a JSON object.")
+                    if not harmless:
+                        raise GraphUncertainError(message, _UNCERTAIN, status=response.status)
+                    raise GraphError(message, "Does something else than Microsoft Graph answer there? Check gateway_auth_graph and proxies.")
                 return _Answer(response.status, document, repeated)
             if response.status == 401 and not renewed:
                 renewed = True
@@ -468,6 +484,8 @@ class Graph:
     def _pause(self, deadline: float, attempt: int, asked: float | None, error: GraphError, cause: Exception | None = None) -> None:
         """Wait before another attempt; raise ``error`` when there is no time for one."""
         # Half of it by chance, so that threads refused together don't come back together.
+        if isinstance(cause, TransportError) and not cause.sent and attempt + 1 >= CONNECT_ATTEMPTS:
+            raise error from cause
         wait = max(asked, 0.2) if asked is not None else min(15.0, 0.5 * 2**attempt) * (0.5 + random.random() / 2)  # noqa: S311 - no secret
         if self._clock() + wait > deadline:
             error.message += f" Given up after {attempt + 1} attempts: " + (
@@ -493,7 +511,8 @@ class Graph:
             except GraphAuthError as exc:
                 if exc.retry_after is None:
                     raise
-                self._pause(deadline, attempt, exc.retry_after or None, exc)
+                cause = exc.__cause__
+                self._pause(deadline, attempt, exc.retry_after or None, exc, cause if isinstance(cause, TransportError) else None)
                 attempt += 1
 
     def _forget(self, token: Token) -> None:
@@ -504,7 +523,7 @@ class Graph:
     # --- errors ------------------------------------------------------------------------------------------------------
     def _error(self, response: Response, document: Object, method: str, path: str, expected: tuple[int, ...], what: str, token: Token) -> GraphError:
         summary = _summary(response, document)
-        message = f"{_goal(what)}expected HTTP {expected[0]} for {method} {path}, got {summary}."
+        message = blot(f"{_goal(what)}expected HTTP {expected[0]} for {method} {path}, got {summary}.", token.value)
         kind, remedy = _kind(response.status, _code(document), method, path, token)
         return kind(_capital(message), remedy, status=response.status, code=_code(document), request_id=_request_id(response, document))
 

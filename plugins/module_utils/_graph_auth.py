@@ -24,6 +24,7 @@ import binascii
 import collections.abc
 import dataclasses
 import json
+import time
 import typing as t
 import urllib.parse
 
@@ -35,8 +36,8 @@ Clock = collections.abc.Callable[[], float]
 
 TIMEOUT_S = 30.0
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-# What a token lasts when the answer doesn't say: the shortest that Entra gives by itself is an hour.
-_LIFETIME_S = 3600.0
+# What a token is taken to last when neither the answer nor the token says.
+_LIFETIME_S = 600.0
 
 # (Graph, authority) of each cloud: https://learn.microsoft.com/graph/deployments. "usgov" is GCC High (L4); DoD (L5) has
 # https://dod-graph.microsoft.us, given as url.
@@ -220,7 +221,7 @@ def send(transport: Transport, method: str, url: str, headers: dict[str, str], b
     try:
         return transport(method, url, headers, body, TIMEOUT_S)
     except TransportError as exc:
-        raise GraphAuthError(f"Could not get a token by {title}: {exc.message}", exc.remedy, retry_after=0.0) from exc
+        raise GraphAuthError(f"Could not get a token by {title}: {exc.message}", exc.remedy, retry_after=None if exc.lasting else 0.0) from exc
 
 
 def refusal(response: Response, url: str, title: str, secrets: collections.abc.Iterable[str] = (), remedy: str = "") -> GraphAuthError:
@@ -252,22 +253,23 @@ def refusal(response: Response, url: str, title: str, secrets: collections.abc.I
     )
 
 
-def read_token(body: bytes, url: str, tenant_id: str, clock: Clock, now: Clock | None = None) -> Token:
-    """The token of an answer. ``now``, the time of day in seconds, is for endpoints that say ``expires_on`` alone."""
+def read_token(body: bytes, url: str, tenant_id: str, clock: Clock, now: Clock = time.time) -> Token:
+    """The token of an answer. ``now``, the time of day in seconds, is for endpoints that don't say ``expires_in``."""
     document = parse_object(body)
     value = document.get("access_token")
     if not isinstance(value, str) or not value:
         raise GraphAuthError(f"{url} answered 200 without an access token.", "Something else than the token service answers there: check proxies.")
     lifetime = _number(document.get("expires_in"))
-    if lifetime is None and now is not None:
-        until = _number(document.get("expires_on"))
-        lifetime = until - now() if until is not None else None
-    return make_token(value, _LIFETIME_S if lifetime is None else lifetime, tenant_id, clock)
+    until = _number(document.get("expires_on")) if lifetime is None else None
+    return make_token(value, lifetime if until is None else until - now(), tenant_id, clock, now)
 
 
-def make_token(value: str, lifetime: float, tenant_id: str, clock: Clock) -> Token:
+def make_token(value: str, lifetime: float | None, tenant_id: str, clock: Clock, now: Clock = time.time) -> Token:
     """A Token with what its payload tells. Raises GraphAuthError when it is another tenant's."""
     claims = read_claims(value)
+    if lifetime is None:
+        until = _number(claims.get("exp"))
+        lifetime = _LIFETIME_S if until is None else until - now()
     tenant = str(claims.get("tid") or "")
     if tenant and tenant.lower() != tenant_id.lower():
         raise GraphAuthError(

@@ -24,7 +24,6 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth 
     Token,
     make_token,
     parse_object,
-    read_claims,
     shorten,
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import Transport
@@ -89,9 +88,9 @@ class CliAuth:
         if not isinstance(value, str) or not value:
             raise GraphAuthError("az account get-access-token printed no access token.", "Update az.")
         # expires_on is there from az 2.54 on; older ones give a local time without zone alone, so the token's own word counts then.
-        until = document.get("expires_on") or read_claims(value).get("exp")
-        lifetime = float(until) - self.now() if isinstance(until, (int, float)) else 600.0
-        return make_token(value, lifetime, self.tenant_id, clock)
+        until = document.get("expires_on")
+        lifetime = until - self.now() if isinstance(until, (int, float)) else None
+        return make_token(value, lifetime, self.tenant_id, clock, self.now)
 
     def _command(self) -> str | None:
         return shutil.which("az", path=self.environ.get("PATH", ""))

@@ -72,7 +72,7 @@ class HttpTransport:
         # Checked here because http.client's own complaint quotes the value, which may be a token.
         for name, value in headers.items():
             if not _HEADER_VALUE.fullmatch(value):
-                raise TransportError(f"Header {name} for {host} has characters that HTTP doesn't allow.", "Check where its value comes from.")
+                raise TransportError(f"Header {name} for {host} has characters that HTTP doesn't allow.", "Check where its value comes from.", lasting=True)
         key = (scheme, host, port)
         kept = self._take(key)
         if kept is not None:
@@ -123,6 +123,7 @@ class HttpTransport:
             raise TransportError(
                 f"The certificate presented for {host}{via} isn't valid: {exc.verify_message}.",
                 "Name the CA's file in SSL_CERT_FILE when a proxy inspects TLS here.",
+                lasting=True,
             ) from exc
         except (OSError, http.client.HTTPException) as exc:
             connection.close()
@@ -145,6 +146,8 @@ class HttpTransport:
             connection.request(method, target, body, {"User-Agent": USER_AGENT, **headers})
             response = connection.getresponse()
             content = response.read(BODY_LIMIT + 1)
+            if response.length and len(content) <= BODY_LIMIT:
+                raise http.client.IncompleteRead(b"", response.length)  # read() with a limit doesn't complain by itself
         except (OSError, http.client.HTTPException) as exc:
             connection.close()
             raise TransportError(
@@ -155,7 +158,9 @@ class HttpTransport:
             raise
         if len(content) > BODY_LIMIT:
             connection.close()
-            raise TransportError(f"The answer of {key[1]} to {method} {target.partition('?')[0]} is larger than {BODY_LIMIT // 2**20} MiB.", sent=True)
+            raise TransportError(
+                f"The answer of {key[1]} to {method} {target.partition('?')[0]} is larger than {BODY_LIMIT // 2**20} MiB.", sent=True, lasting=True
+            )
         if response.will_close:
             connection.close()
         else:
@@ -176,9 +181,9 @@ class HttpTransport:
         url = self._variable("HTTPS_PROXY", "ALL_PROXY")
         if not url or _bypassed(host, self._variable("NO_PROXY")):
             return None
-        parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname or not _port_ok(parts):
-            raise TransportError("HTTPS_PROXY isn't the URL of an HTTP CONNECT proxy.", "Set it as in http://proxy.example.com:3128.")
+        parts = _parse(url if "://" in url else f"http://{url}")
+        if parts is None or parts.scheme != "http":
+            raise TransportError("HTTPS_PROXY isn't the URL of an HTTP CONNECT proxy.", "Set it as in http://proxy.example.com:3128.", lasting=True)
         return parts
 
     def _tls(self) -> ssl.SSLContext:
@@ -194,28 +199,30 @@ class HttpTransport:
             try:
                 context.load_verify_locations(**({"capath": path} if os.path.isdir(path) else {"cafile": path}))
             except (ssl.SSLError, OSError) as exc:
-                raise TransportError(f"{name} ({path}) can't be read as PEM certificates: {_reason(exc)}.", f"Correct or unset {name}.") from exc
+                raise TransportError(f"{name} ({path}) can't be read as PEM certificates: {_reason(exc)}.", f"Correct or unset {name}.", lasting=True) from exc
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         return context
 
 
 def _split(url: str) -> tuple[str, str, int, str]:
-    parts = urllib.parse.urlsplit(url)
+    parts = _parse(url)
+    if parts is None or parts.scheme not in ("https", "http") or parts.username is not None:
+        raise TransportError("Expected an https URL with a host and without credentials.", "Check gateway_auth_graph.", lasting=True)
     host = parts.hostname or ""
-    if parts.scheme not in ("https", "http") or not host or parts.username is not None or not _port_ok(parts):
-        raise TransportError(f"Expected an https URL, got {parts.scheme}://{host}.", "Check gateway_auth_graph.")
     if parts.scheme == "http" and not _is_local(host):
-        raise TransportError(f"Refused to send a request in clear text to {host}.", "Use https; http is for metadata endpoints on this machine.")
+        raise TransportError(f"Refused to send a request in clear text to {host}.", "Use https; http is for metadata endpoints on this machine.", lasting=True)
     path = parts.path or "/"
     return parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80), f"{path}?{parts.query}" if parts.query else path
 
 
-def _port_ok(parts: urllib.parse.SplitResult) -> bool:
+def _parse(url: str) -> urllib.parse.SplitResult | None:
+    """The parts of a URL with a host and, if any, a proper port; None for everything else."""
     try:
-        return parts.port != 0
+        parts = urllib.parse.urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
     except ValueError:
-        return False
+        return None
 
 
 def _is_local(host: str) -> bool:
