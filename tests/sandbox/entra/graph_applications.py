@@ -10,17 +10,19 @@ application-get.md, application-update.md, application-upsert.md, application-de
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from .directory import Application, new_id
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_credentials import initial_passwords
 from .graph_errors import bad_request, invalid_value, object_conflict, read_only
-from .graph_objects import APPLICATIONS, NEW_APPLICATION, application_document, application_in, application_of
-from .graph_query import Document, context, listing, project
+from .graph_objects import APPLICATIONS, NEW_APPLICATION, OBJECTS, application_document, application_in, application_of, object_document
+from .graph_query import Document, Query, context, listing, project
 from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import APPLICATION
 
+EXPANDED: Final = 20
 _PERSONAL: Final = ("AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
 _SECRETS_BY_ACTION: Final = "New password credentials must be generated with service actions."
 
@@ -31,8 +33,21 @@ def _list(request: GraphRequest) -> Answer:
 
 
 def _get(request: GraphRequest) -> Answer:
-    document = project(application_document(request.view, application_of(request)), APPLICATIONS, request.query)
+    app = application_of(request)
+    document = project(application_document(request.view, app), APPLICATIONS, request.query)
+    if request.query.expand is not None:
+        document = {**document, "owners": _expanded(request, app, request.query.expand)}
     return Answer(document={"@odata.context": context(APPLICATIONS, request.query, entity=True), **document})
+
+
+def _expanded(request: GraphRequest, app: Application, text: str) -> list[Document]:
+    """`$expand=owners`: 20 objects at most, with no link to more (https://learn.microsoft.com/graph/query-parameters, expand)."""
+    match = re.fullmatch(r"owners(?:\(\$select=([A-Za-z,]+)\))?", text)
+    if match is None:
+        raise bad_request(f"Parsing OData Select and Expand failed: '{text[:60]}' is not supported for expansion here.", "BadRequest")
+    query = Query(select=tuple(match[1].split(",")) if match[1] else ())
+    found = [request.view.object(owner) for owner in app.owners][:EXPANDED]
+    return [project(object_document(request.view, item, request.caller), OBJECTS, query) for item in found if item is not None]
 
 
 def _create(request: GraphRequest) -> Answer:
@@ -204,7 +219,7 @@ def routes() -> Routes:
     return {
         "applications": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes_body=True)},
         "applications/*": {
-            "GET": Route(_get, READ_APPS, SELECT),
+            "GET": Route(_get, READ_APPS, (*SELECT, "$expand")),
             "PATCH": Route(_update, WRITE_APPS, takes_body=True),
             "DELETE": Route(_delete, WRITE_APPS),
         },

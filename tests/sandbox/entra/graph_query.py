@@ -60,6 +60,7 @@ class Query:
     top: int = DEFAULT_PAGE
     count: bool = False
     skip_token: str | None = None
+    expand: str | None = None
     advanced: bool = False
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -89,6 +90,7 @@ def read_query(encoded: str, consistency: str | None, allowed: Sequence[str]) ->
         top=_top(found.get("$top")),
         count=_flag(found.get("$count")),
         skip_token=found.get("$skiptoken"),
+        expand=found.get("$expand"),
         advanced=consistency == "eventual",
         pairs=tuple((name, value) for name, value in pairs if name != "$skiptoken"),
     )
