@@ -335,6 +335,7 @@ def entra_argv(layout: Layout, listen: str, admin: str) -> list[str]:
         f"--cast={package / 'cast.yml'}",
         f"--secrets-dir={layout.entra_secrets}",
         f"--log={layout.logs / 'entra-requests.log'}",
+        f"--state={layout.state / 'entra-state.json'}",
     ]
 
 

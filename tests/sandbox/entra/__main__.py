@@ -27,13 +27,14 @@ def _settings(arguments: list[str]) -> Settings:
     parser.add_argument("--secrets-dir", required=True, type=Path, help="where client secrets are kept")
     parser.add_argument("--log", type=Path, help="log file, JSON lines")
     parser.add_argument("--issuer-ca", type=Path, help="CA file to trust for federated issuers, beside the system's")
+    parser.add_argument("--state", type=Path, help="file that keeps what changes, over the cast; without it a new start forgets")
     known = parser.parse_args(arguments)
     try:
         listen, admin = Address(known.listen), Address(known.admin)
         admin.require_loopback()
     except ValueError as exc:
         parser.error(str(exc))
-    return Settings(listen, admin, known.cert, known.key, known.cast, known.secrets_dir, known.log, known.issuer_ca)
+    return Settings(listen, admin, known.cert, known.key, known.cast, known.secrets_dir, known.log, known.issuer_ca, known.state)
 
 
 async def _serve(settings: Settings) -> None:

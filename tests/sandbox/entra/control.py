@@ -6,143 +6,66 @@
 
 GET    /healthz
 GET    /journal                 DELETE /journal
+GET    /state                   the directory in canonical form, to compare end states (`canonical`)
+GET    /tenant                  PUT /tenant        {"licences": ["AAD_PREMIUM"],
+                                                    "secret_policy": {"allowed": bool, "max_lifetime": seconds or null}}
 GET    /users/<name>            PUT /users/<name>  {"enabled": bool}
 PUT    /users/<name>/groups     ["group", …]
-PUT    /groups/<name>           {"id": GUID}       makes a group, for overage tests
-GET    /apps/<name>             PUT /apps/<name>   {"redirect_uris", "group_membership_claims", "enabled",
-                                                    "assignment_required", "assigned_groups",
-                                                    "federated_credentials"}
+GET    /groups                  every group
+GET    /groups/<name or id>     DELETE
+PUT    /groups/<name>           {"id": GUID, "duplicate": bool, "members": [names]}  makes a group; duplicate: a second of that name
+PUT    /groups/<name or id>/members  [names of users and groups]
+GET    /apps                    POST /apps         {"display_name", "unique_name", "redirect_uris", "owners", "principal": bool}
+GET    /apps/<name>             PUT /apps/<name>   {"redirect_uris", "group_membership_claims", "enabled", "assignment_required",
+                                                    "assigned_groups", "federated_credentials", "app_roles", "owners",
+                                                    "properties": {as Graph's PATCH takes them}}
+DELETE /apps/<name>             for good           (an app by name, uniqueName, client id or display name: `control_apps`)
 POST   /apps/<name>/secret      {"state": "expired"|"valid"}, or {} for a new one (its value goes to the file only)
-GET    /faults                  PUT /faults  [{"match", "action", "times"}]      DELETE /faults
+GET    /faults                  PUT /faults  [{"match", "action", "times", "skip"}]      DELETE /faults (ends all lag too)
 POST   /keys/rotate
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Final
 
 from aiohttp import web
 
-from .directory import (
-    GROUP_MEMBERSHIP_CLAIMS,
-    MAX_REDIRECT_URIS,
-    SECRET_LIFETIME,
-    TOKEN_EXCHANGE_AUDIENCE,
-    Application,
-    Directory,
-    DirectoryError,
-    FederatedCredential,
-    User,
-    check_redirect_uri,
-    is_guid,
-)
+from .canonical import state
+from .control_apps import AppControl
+from .control_values import ControlError, closed, flag, read_json, read_object, texts
+from .directory import LICENCES, Directory, DirectoryError, Group, SecretPolicy, User, is_guid
 from .faults import FaultBoard, FaultError, parse_faults
+from .graph_errors import GraphError
 from .journal import Journal
+from .lag import Replicas
 from .secretsdir import SecretsDir
 from .tokens import KeyRing
 
-_APP_KEYS: Final = (
-    "redirect_uris",
-    "group_membership_claims",
-    "enabled",
-    "assignment_required",
-    "assigned_groups",
-    "federated_credentials",
-    "app_roles",
-)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ControlError(ValueError):
-    """A control request that can't be honoured, and why."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ControlError("a key comes twice in the JSON body")
-    return found
-
-
-async def _json(request: web.Request) -> object:
-    try:
-        body: object = json.loads(await request.text(), object_pairs_hook=_unique)
-    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
-        raise ControlError("the body isn't JSON") from exc
-    return body
-
-
-async def _object(request: web.Request, keys: tuple[str, ...]) -> dict[str, object]:
-    body = await _json(request)
-    if not isinstance(body, dict):
-        raise ControlError(f"expected a JSON object, got {type(body).__name__}")
-    unknown = sorted(set(body) - set(keys))
-    if unknown:
-        raise ControlError(f"unknown key {unknown[0]!r}; known: {', '.join(keys)}")
-    return body
-
-
-def _texts(value: object, where: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ControlError(f"{where}: expected a JSON list of texts")
-    if len(set(value)) != len(value):
-        raise ControlError(f"{where}: an item comes twice")
-    return value
-
-
-def _flag(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise ControlError(f"{where}: expected true or false")
-    return value
-
-
-def _redirect_uris(value: object) -> list[str]:
-    uris = _texts(value, "redirect_uris")
-    if len(uris) > MAX_REDIRECT_URIS:
-        raise ControlError(f"redirect_uris: at most {MAX_REDIRECT_URIS}")
-    for uri in uris:
-        check_redirect_uri(uri)
-    return uris
-
-
-def _claims(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or value not in GROUP_MEMBERSHIP_CLAIMS:
-        raise ControlError(f"group_membership_claims: expected one of {', '.join(GROUP_MEMBERSHIP_CLAIMS)}")
-    return value
-
-
-def _federated(value: object) -> list[FederatedCredential]:
-    if not isinstance(value, list):
-        raise ControlError("federated_credentials: expected a list")
-    credentials = []
-    for item in value:
-        required = {"name", "issuer", "subject"}
-        if not isinstance(item, dict) or not required <= set(item) <= required | {"audience"}:
-            raise ControlError("federated_credentials: expected objects of name, issuer, subject and, optionally, audience")
-        if not all(isinstance(text, str) and text for text in item.values()):
-            raise ControlError("federated_credentials: expected texts")
-        credentials.append(FederatedCredential(**{"audience": TOKEN_EXCHANGE_AUDIENCE, **item}))
-    return credentials
-
-
 class Control:
-    """The control API over one directory, journal, fault board and key ring."""
+    """The control API over one directory, journal, fault board and key ring; `changed` is told of each change."""
 
-    def __init__(self, directory: Directory, journal: Journal, faults: FaultBoard, keys: KeyRing, secrets_dir: SecretsDir) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        journal: Journal,
+        faults: FaultBoard,
+        replicas: Replicas,
+        keys: KeyRing,
+        secrets_dir: SecretsDir,
+        changed: Callable[[], None],
+    ) -> None:
         self._directory = directory
         self._journal = journal
         self._faults = faults
+        self._replicas = replicas
         self._keys = keys
-        self._secrets = secrets_dir
+        self._changed = changed
+        self._apps = AppControl(directory, secrets_dir)
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
@@ -151,13 +74,18 @@ class Control:
                 web.get("/healthz", self._healthz),
                 web.get("/journal", self._get_journal),
                 web.delete("/journal", self._delete_journal),
+                web.get("/state", self._get_state),
+                web.get("/tenant", self._get_tenant),
+                web.put("/tenant", self._put_tenant),
                 web.get("/users/{name}", self._get_user),
                 web.put("/users/{name}", self._put_user),
                 web.put("/users/{name}/groups", self._put_user_groups),
+                web.get("/groups", self._get_groups),
+                web.get("/groups/{name}", self._get_group),
                 web.put("/groups/{name}", self._put_group),
-                web.get("/apps/{name}", self._get_app),
-                web.put("/apps/{name}", self._put_app),
-                web.post("/apps/{name}/secret", self._post_secret),
+                web.delete("/groups/{name}", self._delete_group),
+                web.put("/groups/{name}/members", self._put_members),
+                *self._apps.routes(),
                 web.get("/faults", self._get_faults),
                 web.put("/faults", self._put_faults),
                 web.delete("/faults", self._delete_faults),
@@ -171,11 +99,16 @@ class Control:
         if request.query_string:
             return web.json_response({"error": "the control API takes no query parameters"}, status=400)
         try:
-            return await handler(request)
+            response = await handler(request)
         except web.HTTPException as exc:
             return web.json_response({"error": f"{exc.status} {exc.reason}"}, status=exc.status)
+        except GraphError as exc:
+            return web.json_response({"error": f"{exc.code}: {exc.message}"}, status=400)
         except (ControlError, DirectoryError, FaultError) as exc:
             return web.json_response({"error": str(exc)}, status=getattr(exc, "status", 400))
+        if request.method != "GET":
+            self._changed()
+        return response
 
     # --- look-ups ---------------------------------------------------------------------------------------------------
 
@@ -185,12 +118,12 @@ class Control:
             raise ControlError(f"unknown user; there are: {', '.join(sorted(self._directory.users))}", 404)
         return user
 
-    def _app(self, request: web.Request) -> Application:
-        app = self._directory.application_by_name(request.match_info["name"])
-        if app is None:
-            names = sorted(app.name for app in self._directory.applications.values())
-            raise ControlError(f"unknown application; there are: {', '.join(names)}", 404)
-        return app
+    def _group(self, request: web.Request) -> Group:
+        try:
+            [group_id] = self._directory.group_ids([request.match_info["name"]])
+        except DirectoryError as exc:
+            raise ControlError(str(exc), 404) from exc
+        return self._directory.groups[group_id]
 
     def _user_document(self, user: User) -> dict[str, object]:
         return {
@@ -201,21 +134,16 @@ class Control:
             "groups": self._directory.group_names(user),
         }
 
-    def _app_document(self, app: Application) -> dict[str, object]:
-        principal = self._directory.principal(app)
-        assigned_ids = self._directory.assigned_to(principal)
-        assigned = sorted(group.name for group in self._directory.groups.values() if group.id in assigned_ids)
+    def _group_document(self, group: Group) -> dict[str, object]:
+        members = self._directory.members(group)
         return {
-            "name": app.name,
-            "client_id": app.client_id,
-            "redirect_uris": app.redirect_uris,
-            "group_membership_claims": app.group_membership_claims,
-            "enabled": principal.account_enabled,
-            "assignment_required": principal.assignment_required,
-            "assigned_groups": assigned,
-            "federated_credentials": [asdict(credential) for credential in app.federated_credentials],
-            "app_roles": sorted(self._directory.graph_roles(principal)),
+            "id": group.id,
+            "name": group.name,
+            "members": sorted(item.name if isinstance(item, (User, Group)) else item.id for item in members),
         }
+
+    def _tenant_document(self) -> dict[str, object]:
+        return {"licences": sorted(self._directory.licences), "secret_policy": asdict(self._directory.secret_policy)}
 
     # --- handlers ---------------------------------------------------------------------------------------------------
 
@@ -229,71 +157,91 @@ class Control:
         self._journal.clear()
         return web.Response(status=204)
 
+    async def _get_state(self, request: web.Request) -> web.Response:
+        return web.json_response(state(self._directory))
+
+    async def _get_tenant(self, request: web.Request) -> web.Response:
+        return web.json_response(self._tenant_document())
+
+    async def _put_tenant(self, request: web.Request) -> web.Response:
+        body = await read_object(request, ("licences", "secret_policy"))
+        licences = set(texts(body.get("licences", sorted(self._directory.licences)), "licences"))
+        if not licences <= set(LICENCES):
+            raise ControlError(f"licences: expected some of {', '.join(LICENCES)}")
+        policy = self._directory.secret_policy
+        if "secret_policy" in body:
+            values = closed(body["secret_policy"], ("allowed", "max_lifetime"))
+            limit = values.get("max_lifetime")
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit <= 0):
+                raise ControlError("secret_policy.max_lifetime: expected seconds above 0, or null")
+            policy = SecretPolicy(flag(values.get("allowed", True), "secret_policy.allowed"), None if limit is None else float(limit))
+        self._directory.licences, self._directory.secret_policy = licences, policy
+        return web.json_response(self._tenant_document())
+
     async def _get_user(self, request: web.Request) -> web.Response:
         return web.json_response(self._user_document(self._user(request)))
 
     async def _put_user(self, request: web.Request) -> web.Response:
-        user, body = self._user(request), await _object(request, ("enabled",))
+        user, body = self._user(request), await read_object(request, ("enabled",))
         if "enabled" in body:
-            user.enabled = _flag(body["enabled"], "enabled")
+            user.enabled = flag(body["enabled"], "enabled")
         return web.json_response(self._user_document(user))
 
     async def _put_user_groups(self, request: web.Request) -> web.Response:
         user = self._user(request)
-        user.group_ids = self._directory.group_ids(_texts(await _json(request), "groups"))
+        user.group_ids = self._directory.group_ids(texts(await read_json(request), "groups"))
         return web.json_response(self._user_document(user))
 
+    async def _get_groups(self, request: web.Request) -> web.Response:
+        return web.json_response([self._group_document(group) for group in self._directory.groups.values()])
+
+    async def _get_group(self, request: web.Request) -> web.Response:
+        return web.json_response(self._group_document(self._group(request)))
+
     async def _put_group(self, request: web.Request) -> web.Response:
-        group_id = (await _object(request, ("id",))).get("id")
+        body = await read_object(request, ("id", "duplicate", "members"))
+        group_id = body.get("id")
         if not isinstance(group_id, str) or not is_guid(group_id):
             raise ControlError("id: expected a GUID")
-        group = self._directory.add_group(request.match_info["name"], group_id.lower())
-        return web.json_response({"id": group.id, "name": group.name}, status=201)
+        users, groups = self._members(body.get("members", []))
+        duplicate = flag(body.get("duplicate", False), "duplicate")
+        group = self._directory.add_group(request.match_info["name"], group_id.lower(), duplicate=duplicate)
+        self._fill(group, users, groups)
+        return web.json_response(self._group_document(group), status=201)
 
-    async def _get_app(self, request: web.Request) -> web.Response:
-        return web.json_response(self._app_document(self._app(request)))
+    async def _put_members(self, request: web.Request) -> web.Response:
+        group = self._group(request)
+        self._fill(group, *self._members(await read_json(request)))
+        return web.json_response(self._group_document(group))
 
-    async def _put_app(self, request: web.Request) -> web.Response:
-        """Change what the body names; everything is checked before anything is changed."""
-        app, body = self._app(request), await _object(request, _APP_KEYS)
-        principal = self._directory.principal(app)
-        uris = _redirect_uris(body.get("redirect_uris", app.redirect_uris))
-        claims = _claims(body.get("group_membership_claims", app.group_membership_claims))
-        enabled = _flag(body.get("enabled", principal.account_enabled), "enabled")
-        required = _flag(body.get("assignment_required", principal.assignment_required), "assignment_required")
-        assigned = self._directory.assigned_to(principal)
-        if "assigned_groups" in body:
-            assigned = self._directory.group_ids(_texts(body["assigned_groups"], "assigned_groups"))
-        if "federated_credentials" in body:
-            app.federated_credentials = _federated(body["federated_credentials"])
-        if "app_roles" in body:
-            self._directory.grant_only(principal, _texts(body["app_roles"], "app_roles"))
-        app.redirect_uris, app.group_membership_claims = uris, claims
-        principal.account_enabled, principal.assignment_required = enabled, required
-        self._directory.assign_only(principal, assigned)
-        return web.json_response(self._app_document(app))
+    async def _delete_group(self, request: web.Request) -> web.Response:
+        self._directory.delete_group(self._group(request))
+        return web.Response(status=204)
 
-    async def _post_secret(self, request: web.Request) -> web.Response:
-        app = self._app(request)
-        body = await _object(request, ("state",)) if request.can_read_body else {}
-        now = self._directory.clock()
-        if "state" not in body:
-            return web.json_response({"key_id": self._secrets.renew(app, now).key_id}, status=201)
-        if body["state"] not in ("expired", "valid"):
-            raise ControlError("state: expected expired or valid")
-        for credential in app.password_credentials:
-            credential.end = now if body["state"] == "expired" else now + SECRET_LIFETIME
-        return web.json_response({"key_ids": [credential.key_id for credential in app.password_credentials]})
+    def _members(self, value: object) -> tuple[list[User], set[str]]:
+        """Translate names of users and groups."""
+        names = texts(value, "members")
+        users = [user for name in names if (user := self._directory.users.get(name)) is not None]
+        return users, self._directory.group_ids(name for name in names if name not in self._directory.users)
+
+    def _fill(self, group: Group, users: list[User], groups: set[str]) -> None:
+        """Make these the only members of a group."""
+        for user in self._directory.users.values():
+            user.group_ids.discard(group.id)
+        for user in users:
+            user.group_ids.add(group.id)
+        group.members = groups
 
     async def _get_faults(self, request: web.Request) -> web.Response:
         return web.json_response([asdict(fault) for fault in self._faults.faults])
 
     async def _put_faults(self, request: web.Request) -> web.Response:
-        self._faults.faults = parse_faults(await _json(request))
+        self._faults.faults = parse_faults(await read_json(request))
         return web.json_response({"faults": len(self._faults.faults)})
 
     async def _delete_faults(self, request: web.Request) -> web.Response:
         self._faults.faults = []
+        self._replicas.clear()
         return web.Response(status=204)
 
     async def _rotate(self, request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .directory import Application, new_id
+from .directory import Application, Directory, new_id
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_credentials import initial_passwords
 from .graph_errors import bad_request, invalid_value, object_conflict, read_only
@@ -69,7 +69,7 @@ def _update(request: GraphRequest) -> Answer:
     change = APPLICATION.read(_without_secrets(body))
     if "uniqueName" in change and app.unique_name not in (None, change["uniqueName"]):
         raise read_only("uniqueName", "application")
-    _apply(request, app, change)
+    apply_change(request.directory, app, change)
     return NO_CONTENT
 
 
@@ -115,7 +115,7 @@ def _created(request: GraphRequest, body: dict[str, object], *, allow_secrets: b
         created=now,
     )
     app.name = app.client_id
-    _apply(request, app, change)
+    apply_change(request.directory, app, change)
     app.password_credentials = [credential for credential, _secret in secrets]
     request.directory.add_application(app)
     document = application_document(request.directory, app)
@@ -136,14 +136,14 @@ def _shown(document: Document) -> list[Document]:
     return [item for item in shown if isinstance(item, dict)] if isinstance(shown, list) else []
 
 
-def _apply(request: GraphRequest, app: Application, change: dict[str, object]) -> None:
+def apply_change(directory: Directory, app: Application, change: dict[str, object]) -> None:
     """Change an application; everything is checked before anything is changed."""
     attributes = APPLICATION.merge(app.attributes, change)
     unique_name = attributes.pop("uniqueName", app.unique_name)
     display_name = attributes.pop("displayName", app.display_name)
     claims = attributes.pop("groupMembershipClaims", app.group_membership_claims)
     uris = _redirect_uris(attributes, app.redirect_uris)
-    _check_unique(request, app, unique_name, attributes)
+    _check_unique(directory, app, unique_name, attributes)
     _check_roles(app, attributes)
     _check_audience(attributes)
     _check_total(attributes, uris)
@@ -164,10 +164,10 @@ def _redirect_uris(attributes: dict[str, object], current: list[str]) -> list[st
     return [str(uri) for uri in uris]
 
 
-def _check_unique(request: GraphRequest, app: Application, unique_name: object, attributes: dict[str, object]) -> None:
+def _check_unique(directory: Directory, app: Application, unique_name: object, attributes: dict[str, object]) -> None:
     """Refuse a uniqueName or an identifier URI that any other application has, a soft-deleted one included."""
     uris = attributes.get("identifierUris")
-    for other in request.directory.registrations():
+    for other in directory.registrations():
         if other.id == app.id:
             continue
         if unique_name is not None and other.unique_name is not None and other.unique_name.lower() == str(unique_name).lower():

@@ -54,7 +54,7 @@ class GraphClient:
     def __exit__(self, *_exc: object) -> None:
         self.web.close()
 
-    def send(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> requests.Response:
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> requests.Response:
         """Send one request; a path from `https` is taken as it is, as a nextLink has to be."""
         url = path if path.startswith("https://") else GRAPH + path
         return self.web.request(method, url, json=body, headers=headers, timeout=15)

@@ -36,6 +36,7 @@ from .journal import Entry, Journal
 from .lag import Replicas
 from .secretsdir import SecretsDir
 from .signin import Handler, SignIn
+from .statefile import StateFile
 from .token_endpoint import TokenEndpoint
 from .tokens import KeyRing, TokenIssuer
 
@@ -70,6 +71,7 @@ class Settings:
     secrets_dir: Path
     log: Path | None = None
     issuer_ca: Path | None = None
+    state: Path | None = None
 
 
 class DiscoveredKeys(IssuerKeys):
@@ -116,9 +118,8 @@ class Service:
         self.journal = Journal(settings.log)
         self.faults = FaultBoard()
         self.replicas = Replicas(self.directory, clock)
-        secrets_dir = SecretsDir(settings.secrets_dir)
-        for app in self.directory.applications.values():
-            secrets_dir.ensure(app, clock())
+        self._state = StateFile(settings.state, self.directory)
+        secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
         self.grants = GrantStore(clock)
         verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca), clock)
         tokens = TokenEndpoint(
@@ -129,12 +130,19 @@ class Service:
             ClientAuthenticator(verifier, clock),
         )
         self._sign_in = SignIn(self.directory, self.grants, self.keys, tokens)
-        self._graph = Graph(self.directory, self.keys, self.replicas, self._changed)
-        self._control = Control(self.directory, self.journal, self.faults, self.keys, secrets_dir)
+        self._graph = Graph(self.directory, self.keys, self.replicas, self._state.save)
+        self._control = Control(self.directory, self.journal, self.faults, self.replicas, self.keys, secrets_dir, self._state.save)
         self._runners: list[web.AppRunner] = []
 
-    def _changed(self) -> None:
-        """Called after each change that has to outlive the process."""
+    def _secrets(self, secrets_dir: SecretsDir) -> SecretsDir:
+        """Load the state, and give the cast's applications their secrets: kept ones, unless the state knows better."""
+        cast = set(self.directory.applications)
+        restored = self._state.load()
+        for client_id in cast & set(self.directory.applications):
+            app = self.directory.applications[client_id]
+            if client_id not in restored or secrets_dir.read(app) is None:
+                secrets_dir.ensure(app, self._clock())
+        return secrets_dir
 
     async def start(self) -> tuple[int, int]:
         """Listen, and return the two ports (of use where 0 was asked for)."""
