@@ -88,11 +88,11 @@ class GraphForbiddenError(GraphError):
 
 
 class GraphNotFoundError(GraphError):
-    """What was to be changed or listed isn't there (404); after a create it may be on its way still."""
+    """What was to be changed or listed isn't there (404, or another status that means it); after a create it may be on its way still."""
 
 
 class GraphConflictError(GraphError):
-    """Somebody else changed it at the same time (409, 412): read again and plan anew."""
+    """Somebody else changed it at the same time, or what was to be made is there already (409, 412, some 400): read again and plan anew."""
 
 
 class GraphUncertainError(GraphError):

@@ -5,8 +5,9 @@
 """HTTPS to the outside world, for the Graph client: a function type that tests replace, and the real thing.
 
 The real one is the standard library's ``http.client`` with connections kept alive, not ``ansible.module_utils.urls``. Measured
-against a local server behind a CONNECT proxy: 0.3 ms a call instead of 3.9 ms (open_url connects and loads the trust store
-anew each time), and 0.25 s less import. Besides, open_url installs its opener process-wide, which threads share, and reads ~/.netrc.
+against a local server behind a CONNECT proxy: 0.4 ms a call instead of 3.5 ms (3.0 ms with one TLS context; the system's trust
+store costs open_url 20 ms more each time), and 50 ms less to import in a controller. Besides, open_url installs its opener for
+the whole process, which threads share, reads ~/.netrc unless told not to, and knows no REQUESTS_CA_BUNDLE.
 """
 
 from __future__ import annotations

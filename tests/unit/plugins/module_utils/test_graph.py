@@ -26,7 +26,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     NotReadyError,
     TransportError,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, GraphEndpoint, key, literal, permission_for
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, GraphEndpoint, key, literal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import Clock, Token
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import Response, Transport
 
@@ -180,6 +180,13 @@ def test_every_request_carries_the_token_and_asks_for_json() -> None:
             False,
             id="a reference that was there",
         ),
+        pytest.param(
+            lambda g: g.delete(f"{APP}/owners/o1/$ref"),
+            error(400, "Request_BadRequest", "One or more removed object references do not exist for the following modified properties: 'owners'."),
+            ("DELETE", f"{APP}/owners/o1/$ref", None),
+            False,
+            id="delete a reference that isn't there",
+        ),
         pytest.param(lambda g: g.delete(APP), reply(204), ("DELETE", APP, None), True, id="delete"),
         pytest.param(lambda g: g.delete(APP), MISSING, ("DELETE", APP, None), False, id="delete what isn't there"),
     ],
@@ -310,6 +317,41 @@ def test_an_error_quotes_what_graph_said(status: int, kind: type[GraphError]) ->
         assert part in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        pytest.param(
+            400, "The appId 'x' of the service principal does not reference a valid application object.", GraphNotFoundError, id="application not replicated"
+        ),
+        pytest.param(
+            403,
+            "When using this permission, the backing application of the service principal being created must in the local tenant",
+            GraphNotFoundError,
+            id="the same, for OwnedBy",
+        ),
+        pytest.param(
+            400,
+            "Resource 'x' does not exist or one of its queried reference-property objects are not present.",
+            GraphNotFoundError,
+            id="reference not replicated",
+        ),
+        pytest.param(400, "Permission being assigned already exists on the object", GraphConflictError, id="assignment there"),
+        pytest.param(400, "Another object with the same value for property uniqueName already exists.", GraphConflictError, id="key taken"),
+        pytest.param(
+            400,
+            "A conflicting object with one or more of the specified property values is present in the directory.",
+            GraphConflictError,
+            id="conflicting object",
+        ),
+    ],
+)
+def test_statuses_that_mean_another(status: int, text: str, kind: type[GraphError]) -> None:
+    with pytest.raises(GraphError) as caught:
+        graph(Service(error(status, "Request_BadRequest", text))).create("/servicePrincipals", {})
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+
+
 def test_what_is_optional_and_the_sentence_still_one() -> None:
     with pytest.raises(GraphError) as caught:
         graph(Service(error(403, "Authorization_RequestDenied"))).call(f"{APP}/addPassword")
@@ -353,51 +395,7 @@ def test_known_codes_have_their_remedy(code: str, word: str) -> None:
     assert word in caught.value.remedy
 
 
-# --- permissions -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "needed"),
-    [
-        ("GET", "/applications", "Application.Read.All"),
-        ("GET", APP, "Application.Read.All"),
-        ("GET", "/applications(appId='x')", "Application.Read.All"),
-        ("GET", f"/applications(uniqueName={key('prod/weu team-a')})", "Application.Read.All"),
-        ("PATCH", f"/applications(uniqueName={key('prod/weu team-a')})", "Application.ReadWrite.OwnedBy"),
-        ("POST", "/applications", "Application.ReadWrite.OwnedBy"),
-        ("PATCH", APP, "Application.ReadWrite.OwnedBy"),
-        ("DELETE", APP, "Application.ReadWrite.OwnedBy"),
-        ("POST", f"{APP}/addPassword", "Application.ReadWrite.OwnedBy"),
-        ("POST", f"{APP}/removePassword", "Application.ReadWrite.OwnedBy"),
-        ("GET", f"{APP}/owners", "Application.ReadWrite.OwnedBy"),
-        ("POST", f"{APP}/owners/$ref", "Application.ReadWrite.OwnedBy and Directory.Read.All"),
-        ("DELETE", f"{APP}/owners/x/$ref", "Application.ReadWrite.OwnedBy"),
-        ("GET", f"{APP}/federatedIdentityCredentials", "Application.Read.All"),
-        ("PATCH", f"{APP}/federatedIdentityCredentials(name='proxy')", "Application.ReadWrite.OwnedBy"),
-        ("DELETE", f"{APP}/federatedIdentityCredentials/x", "Application.ReadWrite.OwnedBy"),
-        ("GET", "/servicePrincipals(appId='x')", "Application.Read.All"),
-        ("PATCH", "/servicePrincipals(appId='x')", "Application.ReadWrite.OwnedBy"),
-        ("POST", "/servicePrincipals", "Application.ReadWrite.OwnedBy"),
-        ("DELETE", "/servicePrincipals/x", "Application.ReadWrite.OwnedBy"),
-        ("GET", "/servicePrincipals/x/appRoleAssignedTo", "Application.Read.All"),
-        ("POST", "/servicePrincipals/x/appRoleAssignedTo", "AppRoleAssignment.ReadWrite.All and Application.Read.All"),
-        ("DELETE", "/servicePrincipals/x/appRoleAssignedTo/y", "AppRoleAssignment.ReadWrite.All"),
-        ("GET", "/directory/deletedItems/microsoft.graph.application", "Application.Read.All"),
-        ("POST", "/directory/deletedItems/x/restore", "Application.ReadWrite.OwnedBy"),
-        ("DELETE", "/directory/deletedItems/x", "Application.ReadWrite.OwnedBy"),
-        ("POST", "/directoryObjects/getByIds", "Directory.Read.All"),
-        ("GET", "/groups/x", "GroupMember.Read.All"),
-        ("GET", "/users/x", "User.ReadBasic.All"),
-    ],
-)
-def test_each_operation_names_its_least_permission(method: str, path: str, needed: str) -> None:
-    row = permission_for(method, path)
-    assert row is not None
-    assert " and ".join(row.needs) == needed
-    assert row.source.startswith("https://learn.microsoft.com/graph/api/")
-    remedy = _graph.permission_remedy(method, path, Token("x", 0.0, frozenset({"Mail.Read"}), "p"))
-    assert needed in remedy
-    assert "Mail.Read" in remedy
+# --- refusals ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
