@@ -116,6 +116,30 @@ def deleted_twins(graph: Graph, team: Team) -> list[Object]:
     return [item for item in found if planning.is_ours(team, item)]
 
 
+def _refuse_twins(graph: Graph, team: Team) -> None:
+    """Before a creation. With Application.ReadWrite.OwnedBy alone what was deleted can't be listed; then the creation tells."""
+    try:
+        deleted = deleted_twins(graph, team)
+    except GraphForbiddenError:
+        deleted = []
+    planning.refuse_twins(team, deleted, namesakes(graph, team))
+
+
+def _create_application(graph: Graph, team: Team, change: EntraChange) -> Object:
+    try:
+        created = graph.upsert(f"/applications(uniqueName={key(change.target)})", change.body, what=change.reasons[0])
+    except GraphError as exc:
+        if exc.status == 400 and "uniqueName" in exc.message:
+            raise RegistrationError(
+                f"Entra has an app registration with uniqueName {team.unique_name} that can't be seen: probably a deleted one ({exc.message})",
+                "Restore it (entra_application with state: restored, as an identity with Application.Read.All, or the portal), or delete it for good.",
+            ) from exc
+        raise
+    if created is None:
+        raise GraphConflictError(f"The {describe(team)} was created by somebody else at the same moment.", "Run again.")
+    return created
+
+
 def namesakes(graph: Graph, team: Team) -> list[Object]:
     query = {"$select": "id,appId,displayName,uniqueName,tags", "$filter": f"displayName eq {literal(team.registration_name)}"}
     found = graph.list("/applications", query, what=f"look for app registrations named '{team.registration_name}'")
@@ -135,7 +159,7 @@ def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], 
         live = read(graph, team)
         adopted = False
         if live.application is None:
-            planning.refuse_twins(team, deleted_twins(graph, team), namesakes(graph, team))
+            _refuse_twins(graph, team)
         else:
             adopted = planning.refuse_foreign(team, live.application, adopt)
         names = {**owners, **{group.id: planning.named(group) for group in team.all_groups}}
@@ -210,9 +234,7 @@ def _carry_out(graph: Graph, team: Team, live: LiveRegistration, changes: list[E
     for change in changes:
         what = f"{change.reasons[0]}"
         if change.operation == "create_application":
-            created = graph.upsert(f"/applications(uniqueName={key(change.target)})", change.body, what=what)
-            if created is None:
-                raise GraphConflictError(f"The {describe(team)} was created by somebody else at the same moment.", "Run again.")
+            created = _create_application(graph, team, change)
             application_id, client_id = str(created["id"]), str(created["appId"])
         elif change.operation == "update_application":
             graph.update(f"/applications/{application_id}", change.body, what=what)

@@ -188,9 +188,10 @@ def plan(
     """
     names = dict(why or {})
     changes = [_creation(team)] if live.application is None else _application_changes(team, live.application, adopted)
-    changes += _owner_changes(team, live, owners, own_id, names)
     changes += _principal_changes(team, live.principal)
     changes += _assignment_changes(team, live.assignments)
+    # Last, since it asks for the most permissions: whatever else is right is done by then.
+    changes += _owner_changes(team, live, owners, own_id, names)
     return changes
 
 

@@ -23,6 +23,9 @@ MINIMUM_GO = (1, 26)
 DOMAIN = "gateway-auth.test"
 ENTRA_HOSTS = ("login.microsoftonline.com", "graph.microsoft.com")
 TEAMS = ("team-a", "team-b")
+# Of tests/sandbox/entra/cast.yml: the tenant, and the application whose identity manages registrations.
+TENANT = "11111111-1111-4111-8111-111111111111"
+AUTOMATION = "cccccccc-0000-4000-8000-00000000000c"
 
 NODE_NAME = "sandbox"
 NODE_IP = "10.90.0.2"
