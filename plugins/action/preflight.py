@@ -15,6 +15,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections import collection_version
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import has_identity
 
 
 class ActionModule(BatchAction):
@@ -52,7 +53,7 @@ class ActionModule(BatchAction):
         kube = connect(team.cluster)
         problems = [
             *self._platform[(team.cluster, team.gateway)],
-            *_preflight.team_problems(kube, team, will_write=self._writes[team.name]),
+            *_preflight.team_problems(kube, team, will_write=self._writes[team.name], reads_entra=has_identity()),
             *_preflight.foreign_problems(kube, team, self._releases[team.name], self.adopted),
         ]
         hard = [problem for problem in problems if not (problem.soft and self.check_mode)]

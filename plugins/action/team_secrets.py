@@ -17,7 +17,9 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch impor
 
 
 class ActionModule(BatchAction):
-    """One phase: namespace, proxy Secret, store Secret."""
+    """One phase: namespace, proxy Secret, store Secret; with ``rotate`` one key of them anew and nothing else."""
+
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"rotate": {"type": "str", "default": "", "choices": ["", *_secrets.ROTATIONS]}}
 
     def prepare(self, teams: dict[str, Team]) -> None:
         self._templating = threading.Lock()
@@ -27,8 +29,11 @@ class ActionModule(BatchAction):
     def for_team(self, team: Team) -> Outcome:
         journal = self.journal(team)
         try:
-            _secrets.ensure_namespace(team, journal)
-            _secrets.ensure_secrets(team, journal, lambda: self._vaulted(team))
+            if self.options["rotate"]:
+                _secrets.rotate(team, journal, self.options["rotate"])
+            else:
+                _secrets.ensure_namespace(team, journal)
+                _secrets.ensure_secrets(team, journal, lambda: self._vaulted(team))
         except GatewayAuthError as exc:
             raise journal.blame(exc) from exc
         return self.outcome(journal)

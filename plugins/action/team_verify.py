@@ -32,6 +32,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._verify impo
     verify_team,
 )
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 ENVOY_API = "gateway.envoyproxy.io/v1alpha1"
@@ -62,6 +63,7 @@ class ActionModule(BatchAction):
 
     def for_team(self, team: Team) -> Outcome:
         kube = connect(team.cluster)
+        team = from_cluster(team)
         live = self._read(kube, team)
         address = team.probe.address or next(iter(gateway_addresses(live.gateway)), "")
         client = ProbeClient(team.probe.proxy, address, team.probe.ca_file)
@@ -99,7 +101,7 @@ class ActionModule(BatchAction):
     @staticmethod
     def _read_secret(kube: Kube, team: Team, live: Live) -> None:
         """The client secret as the proxy gets it; it goes to Entra and nowhere else."""
-        if team.credential != "client_secret":
+        if team.credential == "federated":
             return
         try:
             secret = kube.get("v1", "Secret", team.proxy_secret, team.namespace)
@@ -117,6 +119,8 @@ def _entra_client(team: Team) -> ProbeClient:
     The platform's own CA is believed about Entra only on that last way: it is the platform that put the proxy there.
     """
     host = urllib.parse.urlsplit(team.authority).hostname or ""
+    if team.graph.proxy or team.graph.ca_file:
+        return ProbeClient(team.graph.proxy, ca_file=team.graph.ca_file)
     proxy = "" if urllib.request.proxy_bypass_environment(host) else urllib.request.getproxies_environment().get("https", "")
     if team.probe.proxy and (not proxy or proxy.rstrip("/") == team.probe.proxy.rstrip("/")):
         return ProbeClient(team.probe.proxy, ca_file=team.probe.ca_file, system_store=True)

@@ -108,6 +108,35 @@ def _assignments(graph: Graph, team: Team, principal_id: str) -> tuple[Assignmen
     )
 
 
+def describe_live(team: Team, live: LiveRegistration) -> Object:
+    """A registration as plain data: ids, what it allows, who owns it, its secrets by key id. Never a value."""
+    application, principal = live.application, live.principal
+    if application is None:
+        return {"exists": False}
+    web = application.get("web") or {}
+    return {
+        "exists": True,
+        "ours": planning.is_ours(team, application),
+        "object_id": application["id"],
+        "client_id": str(application["appId"]).lower(),
+        "display_name": application.get("displayName"),
+        "unique_name": application.get("uniqueName"),
+        "redirect_uris": list(web.get("redirectUris") or []),
+        "logout_url": web.get("logoutUrl"),
+        "group_membership_claims": application.get("groupMembershipClaims"),
+        "tags": list(application.get("tags") or []),
+        "owners": list(live.owners or ()),
+        "service_principal_id": (principal or {}).get("id"),
+        "sign_in_enabled": (principal or {}).get("accountEnabled"),
+        "assignment_required": (principal or {}).get("appRoleAssignmentRequired"),
+        "assigned": None if live.assignments is None else [{"id": item.principal_id, "name": item.name, "type": item.kind} for item in live.assignments],
+        "passwords": [
+            {"key_id": item.get("keyId"), "name": item.get("displayName"), "hint": item.get("hint"), "expires": item.get("endDateTime")}
+            for item in application.get("passwordCredentials") or []
+        ],
+    }
+
+
 def deleted_twins(graph: Graph, team: Team) -> list[Object]:
     """Soft-deleted registrations of ours; an application keeps its unique name for the 30 days."""
     path = "/directory/deletedItems/microsoft.graph.application"
@@ -189,7 +218,8 @@ def settle_existing(graph: Graph, team: Team, *, adopt: collections.abc.Collecti
     claims = application.get("groupMembershipClaims")
     if claims not in (planning.GROUP_CLAIMS[team.groups_claim], "All"):
         findings.append(
-            f"The {describe(team)} has groupMembershipClaims {claims!r}, so tokens lack the groups that gateway_auth_groups_claim: {team.groups_claim} promises."
+            f"The {describe(team)} has groupMembershipClaims {claims!r}; with gateway_auth_groups_claim: {team.groups_claim}"
+            f" it should be {planning.GROUP_CLAIMS[team.groups_claim]}, or tokens lack the groups."
         )
     missing = planning.missing_redirect_uris(team, application)
     change = next(iter(planning.plan_existing(team, application)), None)

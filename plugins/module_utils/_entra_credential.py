@@ -353,6 +353,24 @@ class Keeper:
         current = State.of(self._secret()).current
         return current.key_id if current is not None else ""
 
+    def describe(self) -> Object:
+        """Every credential of the registration, and which of them the cluster's Secret refers to. Never a value."""
+        state = State.of(self._secret())
+        return {
+            "mode": self.team.credential,
+            "current": state.current.to_dict() if state.current is not None else None,
+            "next": state.next.to_dict() if state.next is not None else None,
+            "previous": list(state.previous),
+            "passwords": [
+                {"keyId": item.get("keyId"), "name": item.get("displayName"), "expires": item.get("endDateTime"), "ours": item.get("keyId") in self._ours()}
+                for item in self.application.get("passwordCredentials") or []
+            ],
+            "federated": [
+                {"name": item.get("name"), "issuer": item.get("issuer"), "subject": item.get("subject"), "ours": item.get("name") == self.federated_name}
+                for item in self._federated()
+            ],
+        }
+
     def pending(self) -> bool:
         """Whether ``retire`` has something to do."""
         if self.team.registration != "managed" or self.team.credential == "external":

@@ -209,15 +209,19 @@ def gateway_address(kube: Kube, reference: GatewayRef) -> str:
 
 
 # --- one team -----------------------------------------------------------------------------------------------------------
-def team_problems(kube: Kube, team: Team, *, will_write: bool) -> list[Problem]:
-    """May the team's routes attach, are its hosts covered, do its Services exist, may this identity write."""
+def team_problems(kube: Kube, team: Team, *, will_write: bool, reads_entra: bool = False) -> list[Problem]:
+    """May the team's routes attach, are its hosts covered, do its Services exist, may this identity write.
+
+    ``reads_entra``: an existing registration is read later in the run, so nobody has to vouch for it.
+    """
     gateway = kube.get("gateway.networking.k8s.io/v1", "Gateway", team.gateway.name, team.gateway.namespace)
     problems: list[Problem] = []
     if gateway is not None:
         listener = _listener(gateway, team.gateway.https_listener)
         if listener is not None:
             problems += _attachment_problems(kube, team, listener)
-    problems += _registration_problems(team)
+    if not reads_entra:
+        problems += _registration_problems(team)
     for app in team.apps:
         problems += _service_problems(kube, app)
     if will_write:
@@ -238,7 +242,8 @@ def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.C
     desired: list[Object] = [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": team.namespace, "labels": team.owner_labels()}} for name in secrets
     ]
-    desired += gateway_manifests(team)
+    # Only names matter here, and ids of groups that are merely named aren't known yet.
+    desired += gateway_manifests(team.resolved(team.client_id, dict.fromkeys(team.named_groups, "unknown yet")))
     places = sorted({(obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"]) for obj in desired if obj["kind"] != "Secret"})
     found = {
         (kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for version, kind, place in places for item in kube.list(version, kind, place)
@@ -255,14 +260,14 @@ def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.C
 
 
 def _registration_problems(team: Team) -> list[Problem]:
-    """An existing registration is never written, and can't be read from here: its redirect URIs are the platform's word."""
+    """Where Entra can't be read, the redirect URIs of an existing registration are the platform's word."""
     if team.registration != "existing" or team.redirect_uris_registered:
         return []
     uris = "\n".join(f"  {uri}" for uri in team.redirect_uris)
     return [
         Problem(
             f"Nobody vouches that the app registration {team.client_id} has these redirect URIs (type Web):\n{uris}\n",
-            "Register them in Entra ID, then set gateway_auth_redirect_uris_registered: true.",
+            "Register them in Entra ID, then set gateway_auth_redirect_uris_registered: true; or run with an identity that may read Entra (docs/entra.md).",
             soft=True,
         )
     ]

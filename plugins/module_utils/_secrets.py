@@ -24,7 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import namespace_manifest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, SecretSource, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, refuse_foreign
 
 Object = dict[str, t.Any]
 
@@ -52,6 +52,39 @@ def ensure_namespace(team: Team, journal: Journal) -> bool:
         return True
     journal.carry_out(Change("create", namespace_manifest(team), None, (f"create namespace {team.namespace} for team {team.name}",)))
     return not journal.check
+
+
+# What can be generated anew on demand, and what it costs the users.
+ROTATIONS = {
+    "cookie_secret": "logs out every session of the team: cookies are signed with it",
+    "redis_password": "logs out every session of the team, unless the store keeps them on a volume: the store restarts",
+}
+
+
+def rotate(team: Team, journal: Journal, what: str) -> None:
+    """Generate ``cookie_secret`` or ``redis_password`` anew; the pods take it at the rollout that follows."""
+    name, key = {"cookie_secret": (team.proxy_secret, "cookie-secret"), "redis_password": (team.store_secret, "redis-password")}[what]
+    source = team.client_secret
+    if source is not None and source.kind == "secret" and source.name == name:
+        raise SecretError(f"Secret {team.namespace}/{name} is managed by somebody else; it was left alone.", f"Have its key {key} changed at its source.")
+    if what == "redis_password" and not team.has_store_password:
+        raise SecretError(
+            f"Team '{team.name}' has no session store of ours (gateway_auth_session_store.type: {team.session_store.type}), so there is no password to rotate.",
+            "Change the password of an external store at its source, then run onboard_team.",
+        )
+    live = journal.kube.get("v1", "Secret", name, team.namespace)
+    if live is None:
+        raise SecretError(f"Secret {team.namespace}/{name} doesn't exist.", "Onboard the team first.")
+    value = new_cookie_secret() if what == "cookie_secret" else new_password()
+    # As a whole object of ours: the same fields, one value changed, by the same manager.
+    desired: Object = {part: live[part] for part in ("apiVersion", "kind", "type") if part in live}
+    desired["metadata"] = {"name": name, "namespace": team.namespace, "labels": team.owner_labels()}
+    if GROUPS in (live["metadata"].get("annotations") or {}):
+        desired["metadata"]["annotations"] = {GROUPS: live["metadata"]["annotations"][GROUPS]}
+    desired["data"] = {item: text for item, text in (live.get("data") or {}).items() if applied(live, item)} | {key: encode(value)}
+    foreign = refuse_foreign(desired, live, journal.adopt)
+    reasons = (*([f"take over: {foreign}"] if foreign else []), f"rotate key {key} ({ROTATIONS[what]})")
+    journal.carry_out(Change("update", desired, live, reasons))
 
 
 def ensure_secrets(team: Team, journal: Journal, vaulted_value: t.Callable[[], str | None]) -> None:

@@ -502,7 +502,7 @@ def verify_team(
     checks += verify_host(team, team.proxy_host, asking, entra, None)
     if resolve is not None:
         checks.append(judge_dns(team.proxy_host, resolve(team.proxy_host), addresses))
-    if entra is not None and team.credential == "client_secret" and live.client_secret:
+    if entra is not None and team.credential != "federated" and live.client_secret:
         checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
     return [*checks, *judge_log(live.proxy_log), *judge_unread(live)]
 

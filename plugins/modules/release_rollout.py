@@ -14,9 +14,9 @@ description:
 options:
   plans:
     description:
-      - C(teams) of the result of M(platform.gateway_auth.release_plan).
+      - C(teams) of the result of M(platform.gateway_auth.release_plan). Without it only pods whose Secrets changed are restarted.
     type: dict
-    required: true
+    default: {}
 extends_documentation_fragment:
   - platform.gateway_auth.batch
 """

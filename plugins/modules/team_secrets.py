@@ -12,7 +12,13 @@ description:
   - Creates the team's namespace when it isn't there, and the Secrets that oauth2-proxy and its session store read.
   - A cookie secret and a store password are generated once and kept for ever after. The client secret comes from its source.
   - No value leaves this action, neither in its result nor in a diff.
-options: {}
+options:
+  rotate:
+    description:
+      - Generates this one anew and touches nothing else; sessions of the team end when the pods have taken it.
+    type: str
+    default: ""
+    choices: ["", cookie_secret, redis_password]
 extends_documentation_fragment:
   - platform.gateway_auth.batch
 """
