@@ -555,7 +555,12 @@ def test_a_token_refused_twice_is_an_error(verb: str) -> None:
 
 
 def test_threads_share_one_token() -> None:
-    auth, service = Auth(), Service(reply(200, {"id": "1"}))
+    class SlowAuth(Auth):
+        def token(self, transport: Transport, clock: Clock) -> Token:
+            threading.Event().wait(0.05)
+            return super().token(transport, clock)
+
+    auth, service = SlowAuth(), Service(reply(200, {"id": "1"}))
     client = graph(service, auth)
     threads = [threading.Thread(target=client.get, args=(APP,)) for _number in range(16)]
     for thread in threads:
