@@ -88,6 +88,7 @@ PERMISSIONS: t.Final[tuple[Permission, ...]] = (
         "application",
         _API + "federatedidentitycredential-delete",
     ),
+    # Its page names AppRegistration.Create as the least, which doesn't suffice to change what was created.
     Permission("POST", "/applications", "create an app registration", _OWNED, _WRITE, "", _API + "application-post-applications"),
     Permission("GET", "/applications", "list app registrations", _READ, _READ_MORE, "", _API + "application-list"),
     Permission("GET", _APP, "read an app registration", _READ, _READ_MORE, "", _API + "application-get"),

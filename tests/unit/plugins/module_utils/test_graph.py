@@ -288,7 +288,7 @@ def test_objects_are_looked_up_in_chunks_and_spelled_as_asked() -> None:
 
 def test_an_id_in_two_spellings_is_found_by_both() -> None:
     service = Service(reply(200, {"value": [{"id": "ab"}]}))
-    assert graph(service).objects(["AB", "ab", "Ab"]) == dict.fromkeys(["AB", "ab", "Ab"], {"id": "ab"})
+    assert graph(service).objects(["AB", "ab", "Ab"]) == {"AB": {"id": "ab"}, "ab": {"id": "ab"}, "Ab": {"id": "ab"}}
     assert service.requests[0][3]["ids"] == ["ab"]
 
 
