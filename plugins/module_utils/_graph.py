@@ -139,7 +139,8 @@ class Graph:
             found += document.get("value") or []
             url = str(document.get("@odata.nextLink") or "")
             if url and (url in seen or len(seen) >= PAGES or not url.startswith(f"{self.endpoint.graph}/")):
-                raise GraphError(f"{_goal(what)}the next page of GET {path} is {shorten(url, 120)}, after {len(seen)} pages from {self.endpoint.graph}.")
+                message = f"{_goal(what)}the next page of GET {path} is {shorten(url, 120)}, after {len(seen)} pages from {self.endpoint.graph}."
+                raise GraphError(_capital(message))
         return found
 
     def objects(self, ids: collections.abc.Iterable[str], types: collections.abc.Sequence[str] = ("group",), what: str = "") -> dict[str, Object]:
@@ -147,16 +148,16 @@ class Graph:
 
         An identity that may not read a type gets its objects with an id and no name (Microsoft's page on limited information).
         """
-        wanted = {given.lower(): given for given in ids}
+        wanted: dict[str, set[str]] = {}
+        for given in ids:
+            wanted.setdefault(given.lower(), set()).add(given)
         found: dict[str, Object] = {}
         names = list(wanted)
         for start in range(0, len(names), IDS_PER_CALL):
             body = {"ids": names[start : start + IDS_PER_CALL], "types": list(types)}
             answer = self._call("POST", self._url(GET_BY_IDS), GET_BY_IDS, (200,), body, what=what, repeatable=True)
             for item in answer.document.get("value") or []:
-                spelled = wanted.get(str(item.get("id")).lower())
-                if spelled is not None:
-                    found[spelled] = item
+                found.update(dict.fromkeys(wanted.get(str(item.get("id")).lower(), ()), item))
         return found
 
     # --- writing -----------------------------------------------------------------------------------------------------
@@ -181,7 +182,10 @@ class Graph:
         self._write("PATCH", path, (204, 200), body, what=what)
 
     def add_reference(self, path: str, object_id: str, what: str = "") -> bool:
-        """Add a directory object to a relationship (``/applications/<id>/owners``); False when it was in it already."""
+        """Add a directory object to a relationship (``/applications/<id>/owners``); False when it was in it already.
+
+        False as well when the answer to the addition got lost on the way and the repetition found it.
+        """
         target = path if path.endswith("/$ref") else f"{path}/$ref"
         body = {"@odata.id": f"{self.endpoint.graph}{VERSION}/directoryObjects/{object_id}"}
         try:
@@ -298,7 +302,7 @@ class Graph:
                 continue
             error = self._error(response, document, method, path, expected, what, token)
             self._last.seen = error.message
-            if response.status in (502, 504) and not harmless:
+            if response.status in (500, 502, 504) and not harmless:
                 raise GraphUncertainError(error.message, _UNCERTAIN, status=error.status, code=error.code, request_id=error.request_id)
             again = (429, 503) + ((502, 504) if harmless else ()) + ((500,) if method == "GET" else ())
             if response.status not in again:
@@ -315,9 +319,9 @@ class Graph:
 
     def _pause(self, deadline: float, attempt: int, asked: float | None, error: GraphError, cause: Exception | None = None) -> None:
         """Wait before another attempt; raise ``error`` when there is no time for one."""
-        # Half of it by chance, so that threads refused together don't come back together.
         if isinstance(cause, TransportError) and not cause.sent and attempt + 1 >= CONNECT_ATTEMPTS:
             raise error from cause
+        # Half of it by chance, so that threads refused together don't come back together.
         wait = max(asked, 0.2) if asked is not None else min(15.0, 0.5 * 2**attempt) * (0.5 + random.random() / 2)  # noqa: S311 - no secret
         if self._clock() + wait > deadline:
             error.message += f" Given up after {attempt + 1} attempts: " + (

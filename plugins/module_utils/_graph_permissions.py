@@ -13,7 +13,6 @@ import collections.abc
 import dataclasses
 import re
 import typing as t
-import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import Token
 
@@ -89,6 +88,7 @@ PERMISSIONS: t.Final[tuple[Permission, ...]] = (
         "application",
         _API + "federatedidentitycredential-delete",
     ),
+    # Its page names AppRegistration.Create as the least, which doesn't suffice to change what was created.
     Permission("POST", "/applications", "create an app registration", _OWNED, _WRITE, "", _API + "application-post-applications"),
     Permission("GET", "/applications", "list app registrations", _READ, _READ_MORE, "", _API + "application-list"),
     Permission("GET", _APP, "read an app registration", _READ, _READ_MORE, "", _API + "application-get"),
@@ -150,8 +150,7 @@ PERMISSIONS: t.Final[tuple[Permission, ...]] = (
 
 def permission_for(method: str, path: str) -> Permission | None:
     """The table's row for a request (path without version and query), None when it has none."""
-    plain = urllib.parse.unquote(path)
-    return next((row for row in PERMISSIONS if row.method == method and re.fullmatch(row.path, plain, re.IGNORECASE)), None)
+    return next((row for row in PERMISSIONS if row.method == method and re.fullmatch(row.path, path, re.IGNORECASE)), None)
 
 
 def permission_remedy(method: str, path: str, token: Token) -> str:

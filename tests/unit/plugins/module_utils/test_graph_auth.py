@@ -133,8 +133,9 @@ def test_a_bad_choice_names_what_to_change(variables: dict[str, str], words: lis
 
 @pytest.mark.parametrize("host", ["https://login.microsoftonline.com/", "login.microsoftonline.com", "https://LOGIN.microsoftonline.com"])
 def test_the_same_tenant_and_cloud_are_no_contradiction(host: str, environ: dict[str, str]) -> None:
-    environ |= {"AZURE_TENANT_ID": TENANT.upper(), "AZURE_TENANT": TENANT, "AZURE_AUTHORITY_HOST": host}
-    assert choose_auth(environ, ENDPOINT, TENANT).title == "az login"
+    tenant = "abcdef00-1111-4111-8111-111111111111"
+    environ |= {"AZURE_TENANT_ID": tenant.upper(), "AZURE_TENANT": tenant, "AZURE_AUTHORITY_HOST": host}
+    assert choose_auth(environ, ENDPOINT, tenant).title == "az login"
 
 
 # --- answers of a token endpoint -------------------------------------------------------------------------------------

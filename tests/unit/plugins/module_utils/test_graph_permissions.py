@@ -21,7 +21,7 @@ APP = "/applications/0b1e0000-0000-4000-8000-000000000001"
         ("GET", "/applications", "Application.Read.All"),
         ("GET", APP, "Application.Read.All"),
         ("GET", "/applications(appId='x')", "Application.Read.All"),
-        ("GET", f"/applications(uniqueName={key('prod/weu team-a')})", "Application.Read.All"),
+        ("GET", f"/applications(uniqueName={key('prod/weu (team-a)')})", "Application.Read.All"),
         ("PATCH", f"/applications(uniqueName={key('prod/weu team-a')})", "Application.ReadWrite.OwnedBy"),
         ("POST", "/applications", "Application.ReadWrite.OwnedBy"),
         ("PATCH", APP, "Application.ReadWrite.OwnedBy"),

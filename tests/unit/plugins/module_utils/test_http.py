@@ -314,6 +314,22 @@ def test_a_connection_is_not_kept_when_the_peer_says_close(connects: list[str]) 
     assert len(connects) == 2
 
 
+def test_each_request_has_its_own_timeout() -> None:
+    silence = threading.Event()
+
+    class Silent(Server):
+        def _read(self, connection: socket.socket) -> bytes:  # type: ignore[override]
+            if self.requests:
+                silence.wait(5)
+            return Server._read(connection)
+
+    with contextlib.closing(HttpTransport({})) as transport, Silent([answer(), None]) as server:
+        send(transport, server.url, timeout=30.0)
+        with pytest.raises(TransportError, match="in time"):
+            send(transport, server.url, "POST", b"{}", timeout=0.2)
+        silence.set()
+
+
 def test_an_endless_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_http, "BODY_LIMIT", 10)
     with Server([answer("200 OK", b"x" * 11)]) as server, pytest.raises(TransportError, match="larger") as caught:
