@@ -127,7 +127,7 @@ PERMISSIONS: t.Final[tuple[Permission, ...]] = (
         r"/directory/deletedItems.*",
         "read deleted objects",
         _READ,
-        _READ_MORE,
+        ("Application.ReadWrite.All", "Directory.Read.All"),
         "",
         _API + "directory-deleteditems-list",
     ),
