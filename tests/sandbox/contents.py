@@ -48,7 +48,19 @@ def base(images: dict[str, str]) -> list[Json]:
 
 
 def apps(images: dict[str, str]) -> list[Json]:
-    return [namespace(s.GATEWAY_NAMESPACE), *(entry for team in s.TEAMS for entry in team_apps(team, images))]
+    return [issuer_discovery(), namespace(s.GATEWAY_NAMESPACE), *(entry for team in s.TEAMS for entry in team_apps(team, images))]
+
+
+def issuer_discovery() -> Json:
+    """Everybody may read who issues service account tokens, as Azure publishes it of AKS: Entra has no identity here."""
+    rbac = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "sandbox-issuer-discovery"},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
+        "subjects": [{"apiGroup": rbac, "kind": "Group", "name": "system:unauthenticated"}],
+    }
 
 
 def namespace(name: str) -> Json:
@@ -63,13 +75,13 @@ def corefile(port: int = 5353, entra: str = s.ENTRA_IP, gateway_ip: str = s.GATE
   health :8080
   ready :8181
   hosts {{
-    {entra} {' '.join(s.ENTRA_HOSTS)}
+    {entra} {" ".join(s.ENTRA_HOSTS)}
     fallthrough
   }}
   template IN A {s.DOMAIN} {{
     answer "{{{{ .Name }}}} 5 IN A {gateway_ip}"
   }}
-  template IN AAAA {s.DOMAIN} {' '.join(s.ENTRA_HOSTS)} {{
+  template IN AAAA {s.DOMAIN} {" ".join(s.ENTRA_HOSTS)} {{
     rcode NOERROR
   }}
   kubernetes cluster.local in-addr.arpa ip6.arpa {{
