@@ -44,14 +44,13 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, TOKEN_EXCHANGE, Team
 
 Object = dict[str, t.Any]
 
 STATE = f"{OWNER_LABEL_PREFIX}credential"
 KEY = "client-secret"
 NEXT_KEY = "client-secret-next"
-TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
 PROOFS_IN_A_ROW = 3
 PROOF_PATIENCE_S = 120.0
 DRAIN_PATIENCE_S = 120.0
