@@ -221,7 +221,7 @@ def user_document(user: User, *, full: bool = False) -> Document:
         "surname": None,
         "userPrincipalName": user.upn,
     }
-    return {**document, "accountEnabled": user.enabled, "userType": "Member"} if full else document
+    return {**document, "accountEnabled": user.enabled, "mailNickname": user.name, "userType": "Member"} if full else document
 
 
 def object_document(directory: Directory, item: DirectoryObject, caller: Caller) -> Document:
@@ -291,7 +291,10 @@ USERS: Final = Kind(
     {"userPrincipalName": _COMPARED, "displayName": _COMPARED, "id": _EQUAL, "mail": _COMPARED, "accountEnabled": _EQUAL},
 )
 OBJECTS: Final = Kind(
-    "directoryObject", "directoryObjects", frozenset({"id", "deletedDateTime"}) | APPLICATIONS.properties | PRINCIPALS.properties | USERS.properties
+    "directoryObject",
+    "directoryObjects",
+    APPLICATIONS.properties | PRINCIPALS.properties | USERS.properties | GROUPS.properties,
+    {"id": _EQUAL, "displayName": _COMPARED},
 )
 
 
