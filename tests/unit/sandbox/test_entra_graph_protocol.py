@@ -90,13 +90,19 @@ PERMISSIONS = [
     pytest.param("PATCH", APP, {}, ("Application.ReadWrite.All",), 204, id="change-foreign-application"),
     pytest.param("POST", f"{APP}/addPassword", {}, ("Application.ReadWrite.All",), 200, id="secret-of-foreign-application"),
     pytest.param("PATCH", PRINCIPAL, {}, ("Application.ReadWrite.All",), 204, id="change-foreign-principal"),
-    pytest.param("GET", f"/groups/{DEVELOPERS}", None, ("GroupMember.Read.All", "Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All"), 200, id="read-group"),
+    pytest.param(
+        "GET", f"/groups/{DEVELOPERS}", None, ("GroupMember.Read.All", "Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All"), 200, id="read-group"
+    ),
     pytest.param("GET", f"/groups/{DEVELOPERS}/members", None, ("GroupMember.Read.All", "Group.Read.All"), 200, id="list-members"),
     pytest.param("GET", "/users/alice@gateway-auth.test", None, ("User.ReadBasic.All", "User.Read.All", "Directory.Read.All"), 200, id="read-user"),
-    pytest.param("GET", "/directory/deletedItems/microsoft.graph.application", None, ("Application.Read.All", "Application.ReadWrite.All"), 200, id="list-deleted"),
+    pytest.param(
+        "GET", "/directory/deletedItems/microsoft.graph.application", None, ("Application.Read.All", "Application.ReadWrite.All"), 200, id="list-deleted"
+    ),
     pytest.param("GET", "/subscribedSkus", None, ("Organization.Read.All", "LicenseAssignment.Read.All", "Directory.Read.All"), 200, id="licences"),
     pytest.param("GET", "/organization", None, ("Organization.Read.All",), 200, id="organization"),
-    pytest.param("POST", "/directoryObjects/getByIds", {"ids": [DEVELOPERS]}, ("GroupMember.Read.All", "User.ReadBasic.All", "Directory.Read.All"), 200, id="by-ids"),
+    pytest.param(
+        "POST", "/directoryObjects/getByIds", {"ids": [DEVELOPERS]}, ("GroupMember.Read.All", "User.ReadBasic.All", "Directory.Read.All"), 200, id="by-ids"
+    ),
 ]
 OTHERS = ("AppRoleAssignment.ReadWrite.All", "Organization.Read.All", "User.ReadBasic.All", "GroupMember.Read.All", "Application.ReadWrite.OwnedBy")
 
