@@ -59,6 +59,8 @@ def _update(request: GraphRequest) -> Answer:
     key = request.keys[0]
     if request.create_if_missing and key.by != "uniqueName":
         raise bad_request("Upsert of an application takes its uniqueName as the key.", "BadRequest")
+    if request.create_if_missing and str(request.body.get("uniqueName", key.value)).lower() != key.value.lower():
+        raise bad_request("The uniqueName in the body is not the one in the address.", "BadRequest")
     if request.create_if_missing and application_in(request.view, key) is None:
         return _created(request, {**request.body, "uniqueName": key.value}, allow_secrets=False)
     app = application_of(request)

@@ -11,7 +11,7 @@ good at once.
 
 from __future__ import annotations
 
-from .directory import Group, User, new_id
+from .directory import Group, ServicePrincipal, User, new_id
 from .graph_auth import READ_GROUPS, READ_MEMBERSHIPS, READ_USERS, WRITE_GROUPS, WRITE_MEMBERS
 from .graph_errors import bad_request, invalid_value, not_found
 from .graph_objects import GROUPS, OBJECTS, USERS, entity_id, group_document, group_of, object_document, referenced, sorted_objects, user_document
@@ -148,6 +148,27 @@ def _owners(request: GraphRequest) -> Answer:
     return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
 
 
+def _add_owner(request: GraphRequest) -> Answer:
+    group = group_of(request)
+    if set(request.body) != {"@odata.id"}:
+        raise bad_request("The request body must hold @odata.id and nothing else.")
+    owner = referenced(request, request.body["@odata.id"])
+    if not isinstance(owner, (User, ServicePrincipal)):
+        raise bad_request("The specified object cannot be an owner: only users and service principals can. paramName: owners")
+    if owner.id in group.owners:
+        raise bad_request("One or more added object references already exist for the following modified properties: 'owners'.")
+    group.owners.append(owner.id)
+    return NO_CONTENT
+
+
+def _remove_owner(request: GraphRequest) -> Answer:
+    group, owner = group_of(request), entity_id(request.keys[1])
+    if owner not in group.owners:
+        raise not_found(request.keys[1].value)
+    group.owners.remove(owner)
+    return NO_CONTENT
+
+
 # --- users -------------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +222,8 @@ def routes() -> Routes:
         "groups/*/members/$ref": {"POST": Route(_add_member, WRITE_MEMBERS, takes_body=True)},
         "groups/*/members/*/$ref": {"DELETE": Route(_remove_member, WRITE_MEMBERS)},
         "groups/*/owners": {"GET": Route(_owners, READ_GROUPS, LIST)},
+        "groups/*/owners/$ref": {"POST": Route(_add_owner, WRITE_GROUPS, takes_body=True)},
+        "groups/*/owners/*/$ref": {"DELETE": Route(_remove_owner, WRITE_GROUPS)},
         "users": {"GET": Route(_list_users, READ_USERS, LIST)},
         "users/*": {"GET": Route(_get_user, READ_USERS, SELECT)},
     }

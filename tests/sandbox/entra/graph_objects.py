@@ -207,7 +207,7 @@ def group_document(group: Group) -> Document:
 
 
 def user_document(user: User, *, full: bool = False) -> Document:
-    """Return a user's default properties; `accountEnabled` comes only when selected."""
+    """Return a user's default properties, or, for a query that selects or filters, more of them."""
     document: Document = {
         "id": user.id,
         "businessPhones": [],
@@ -221,7 +221,16 @@ def user_document(user: User, *, full: bool = False) -> Document:
         "surname": None,
         "userPrincipalName": user.upn,
     }
-    return {**document, "accountEnabled": user.enabled, "userType": "Member"} if full else document
+    if not full:
+        return document
+    return {
+        **document,
+        "accountEnabled": user.enabled,
+        "companyName": None,
+        "mailNickname": user.name,
+        "onPremisesExtensionAttributes": {f"extensionAttribute{number}": None for number in range(1, 16)},
+        "userType": "Member",
+    }
 
 
 def object_document(directory: Directory, item: DirectoryObject, caller: Caller) -> Document:
@@ -291,7 +300,10 @@ USERS: Final = Kind(
     {"userPrincipalName": _COMPARED, "displayName": _COMPARED, "id": _EQUAL, "mail": _COMPARED, "accountEnabled": _EQUAL},
 )
 OBJECTS: Final = Kind(
-    "directoryObject", "directoryObjects", frozenset({"id", "deletedDateTime"}) | APPLICATIONS.properties | PRINCIPALS.properties | USERS.properties
+    "directoryObject",
+    "directoryObjects",
+    APPLICATIONS.properties | PRINCIPALS.properties | USERS.properties | GROUPS.properties,
+    {"id": _EQUAL, "displayName": _COMPARED},
 )
 
 

@@ -55,6 +55,10 @@ def _create(request: GraphRequest) -> Answer:
     client_id = body.pop("appId", None)
     if not isinstance(client_id, str) or not is_guid(client_id):
         raise invalid_value("appId", "servicePrincipal", "a GUID is expected")
+    # Set by Entra alone, but a client (azure_rm_adserviceprincipal) sends it and isn't refused.
+    kind = body.pop("servicePrincipalType", "Application")
+    if not isinstance(kind, str) or kind.lower() != "application":
+        raise read_only("servicePrincipalType", "servicePrincipal")
     return _created(request, client_id.lower(), body)
 
 

@@ -136,12 +136,12 @@ class Service:
         self._settings = settings
         self._clock = clock
         self.directory = load_cast(settings.cast, clock)
+        self._state = StateFile(settings.state, self.directory)
+        secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
         self.keys = KeyRing()
         self.journal = Journal(settings.log)
         self.faults = FaultBoard()
         self.replicas = Replicas(self.directory, clock)
-        self._state = StateFile(settings.state, self.directory)
-        secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
         self.grants = GrantStore(clock)
         verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca, settings.issuer_at), clock)
         tokens = TokenEndpoint(
