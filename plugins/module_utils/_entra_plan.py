@@ -169,6 +169,13 @@ def assigns(team: Team) -> bool:
     return team.groups_claim == "application" or team.group_assignment == "managed"
 
 
+def assignable(team: Team) -> tuple[Group, ...]:
+    """Groups that have to be assigned: those that may sign in, and where tokens hold only assigned ones those of narrower apps."""
+    if team.groups_claim == "application":
+        return team.all_groups
+    return tuple(dict.fromkeys((*team.allowed_groups, *team.admin_groups)))
+
+
 # --- the changes ----------------------------------------------------------------------------------------------------------------
 
 
@@ -379,8 +386,9 @@ def _owner_changes(team: Team, live: LiveRegistration, owners: collections.abc.S
         if owner not in there and not (live.application is None and owner == own_id):
             reason = "our own identity, which couldn't change the registration otherwise" if owner == own_id else "gateway_auth_owners"
             changes.append(EntraChange("add_owner", "update", what, (f"add owner {names.get(owner, owner)} ({reason})",), target=owner))
-    # An empty list says nothing of who else may own it; one that names owners names all of them.
-    if owners and not team.shared_registration:
+    # An empty list says nothing of who else may own it; one that names owners names all of them. Not knowing who we are
+    # (an opaque token), we might drop ourselves.
+    if owners and own_id and not team.shared_registration:
         for owner in there:
             if owner not in wanted:
                 changes.append(
@@ -393,7 +401,7 @@ def _assignment_changes(team: Team, live: tuple[Assignment, ...] | None) -> list
     if team.group_assignment != "managed":
         return []
     there = {item.principal_id: item for item in live or () if item.kind == "Group"}
-    wanted = {group.id: group for group in (*team.allowed_groups, *team.admin_groups)}
+    wanted = {group.id: group for group in assignable(team)}
     what = f"assignments of the {describe(team)}"
     changes = [
         EntraChange("assign", "update", what, (f"assign group {named(group)}",), target=identifier)
@@ -417,7 +425,7 @@ def missing_assignments(team: Team, live: LiveRegistration) -> list[Group]:
     if not needed:
         return []
     there = {item.principal_id for item in live.assignments or ()}
-    return [group for group in dict.fromkeys((*team.allowed_groups, *team.admin_groups)) if group.id not in there]
+    return [group for group in assignable(team) if group.id not in there]
 
 
 def named(group: Group) -> str:

@@ -22,6 +22,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import merge_values, release_values
 from ansible_collections.platform.gateway_auth.plugins.module_utils._render import render_team
+from tests.golden import entra
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -80,6 +81,12 @@ def model(overrides: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
 
 def team(overrides: dict[str, t.Any] | None = None) -> Team:
     return Team.from_dict(model(overrides))
+
+
+def registration_writes(case: Case) -> list[dict[str, t.Any]]:
+    """What follows from a case of kind ``entra``, whose input is more than a team."""
+    given = case.content["input"]
+    return entra.writes(team(entra.managed_model(given.get("team"))), given)
 
 
 def cases(kind: str) -> list[Case]:
