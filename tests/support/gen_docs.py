@@ -148,7 +148,8 @@ def permission_table(rows: t.Sequence[Row]) -> str:
     lines = ["| operation | least application permission | or instead | the identity must own |", "|---|---|---|---|"]
     for row in rows:
         role = f", and the directory role {row.role}" if row.role else ""
-        lines.append(f"| [{row.operation}]({row.source}) | {codes(row.needs, 'and')}{role} | {codes(row.instead, 'or')} | {f'the {row.owned}' if row.owned else ''} |")
+        owned = f"the {row.owned}" if row.owned else ""
+        lines.append(f"| [{row.operation}]({row.source}) | {codes(row.needs, 'and')}{role} | {codes(row.instead, 'or')} | {owned} |")
     return "\n".join(lines)
 
 
