@@ -63,13 +63,13 @@ def corefile(port: int = 5353, entra: str = s.ENTRA_IP, gateway_ip: str = s.GATE
   health :8080
   ready :8181
   hosts {{
-    {entra} {' '.join(s.ENTRA_HOSTS)}
+    {entra} {" ".join(s.ENTRA_HOSTS)}
     fallthrough
   }}
   template IN A {s.DOMAIN} {{
     answer "{{{{ .Name }}}} 5 IN A {gateway_ip}"
   }}
-  template IN AAAA {s.DOMAIN} {' '.join(s.ENTRA_HOSTS)} {{
+  template IN AAAA {s.DOMAIN} {" ".join(s.ENTRA_HOSTS)} {{
     rcode NOERROR
   }}
   kubernetes cluster.local in-addr.arpa ip6.arpa {{

@@ -289,7 +289,7 @@ def containerd_config(root: Path, state: Path, debian: Path, cni_conf: Path) -> 
         return json.dumps(str(value))
 
     unused = ["snapshotter.v1.btrfs", "snapshotter.v1.zfs", "snapshotter.v1.aufs", "snapshotter.v1.devmapper", "internal.v1.opt", "tracing.processor.v1.otlp"]
-    cri = "plugins.\"io.containerd.grpc.v1.cri\""
+    cri = 'plugins."io.containerd.grpc.v1.cri"'
     return f"""version = 2
 root = {quoted(root)}
 state = {quoted(state)}

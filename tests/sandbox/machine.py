@@ -87,6 +87,7 @@ def probe_in_child() -> None:
 
 def _probe_netlink() -> None:
     """Create a veth pair and read the nf_tables generation, by raw netlink messages: neither ip nor nft need be there."""
+
     def ask(protocol: int, kind: int, flags: int, body: bytes) -> int:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
             link.settimeout(5)

@@ -82,9 +82,7 @@ def copy_of_checkout(folder: Path) -> Layout:
 
 
 def command(layout: Layout, name: str, seconds: float) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.sandbox", name], cwd=layout.checkout, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "tests.sandbox", name], cwd=layout.checkout, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, f"{name} failed:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -169,9 +167,7 @@ def test_a_dead_component_ends_the_cluster_with_a_reason(sandbox: Layout) -> Non
 
 
 def test_up_after_an_aborted_up(sandbox: Layout) -> None:
-    starting = subprocess.Popen(
-        [sys.executable, "-m", "tests.sandbox", "up"], cwd=sandbox.checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    starting = subprocess.Popen([sys.executable, "-m", "tests.sandbox", "up"], cwd=sandbox.checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for("the first up to have started PID 1", lambda: True if (sandbox.run / "init.pid").exists() else None, UP_SECONDS)
     finally:

@@ -20,10 +20,7 @@ MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("[a-z]*.py"))
 ACTIONS = sorted(path.stem for path in (PLUGINS / "action").glob("[a-z]*.py"))
 # A module's file is its action's documentation, and ansible-test sanity is its test; so the action's test is looked for.
 CODE = sorted(
-    path
-    for kind in ("action", "filter", "lookup", "module_utils", "plugin_utils")
-    for path in (PLUGINS / kind).rglob("*.py")
-    if path.name != "__init__.py"
+    path for kind in ("action", "filter", "lookup", "module_utils", "plugin_utils") for path in (PLUGINS / kind).rglob("*.py") if path.name != "__init__.py"
 )
 
 
