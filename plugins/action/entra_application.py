@@ -57,10 +57,11 @@ class ActionModule(BatchAction):
         if state == "present":
             return self._present(team, graph)
         if state in ("disabled", "enabled"):
-            change = _entra_app.set_enabled(graph, team, _entra_app.read(graph, team), enabled=state == "enabled", check=self.check_mode)
+            live = _entra_app.read(graph, team, missing_ok=state == "disabled")
+            change = _entra_app.set_enabled(graph, team, live, enabled=state == "enabled", check=self.check_mode)
             return entra_outcome([change] if change is not None else [])
         if state == "absent":
-            return entra_outcome(_entra_app.remove(graph, team, _entra_app.read(graph, team), check=self.check_mode))
+            return entra_outcome(_entra_app.remove(graph, team, _entra_app.read(graph, team, missing_ok=True), check=self.check_mode))
         act = _entra_app.restore if state == "restored" else _entra_app.purge
         return entra_outcome(act(graph, team, check=self.check_mode))
 

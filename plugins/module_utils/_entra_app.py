@@ -24,6 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     GraphError,
     GraphForbiddenError,
     GraphUncertainError,
+    NotReadyError,
     RegistrationError,
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key, literal
@@ -58,13 +59,13 @@ class Settled:
 # --- reading -----------------------------------------------------------------------------------------------------------------
 
 
-def read(graph: Graph, team: Team) -> LiveRegistration:
-    """The registration by its client id where the inventory names one, else by its unique name."""
+def read(graph: Graph, team: Team, *, missing_ok: bool = False) -> LiveRegistration:
+    """The registration by its client id where the inventory names one (RegistrationError when that isn't there), else by its unique name."""
     where = f"/applications(appId={key(team.client_id)})" if team.client_id else f"/applications(uniqueName={key(team.unique_name)})"
     query = {"$select": APPLICATION_PROPERTIES, "$expand": "owners($select=id)"}
     application = graph.get(where, query, what=f"read the {describe(team)}")
     if application is None:
-        if team.client_id:
+        if team.client_id and not missing_ok:
             raise RegistrationError(
                 f"Team '{team.name}': application {team.client_id} doesn't exist in tenant {team.tenant_id}.", "Correct gateway_auth_client_id, or remove it."
             )
@@ -74,6 +75,8 @@ def read(graph: Graph, team: Team) -> LiveRegistration:
 
 def read_credentials(graph: Graph, team: Team) -> Object:
     """The registration's id and what is known of its secrets (never a value). RegistrationError when it isn't there."""
+    if not team.client_id:
+        raise RegistrationError(f"Team '{team.name}': the client id of the {describe(team)} isn't known.", "Run onboard_team first.")
     query = {"$select": "id,appId,passwordCredentials"}
     found = graph.get(f"/applications(appId={key(team.client_id)})", query, what=f"read the credentials of the {describe(team)}")
     if found is None:
@@ -155,18 +158,29 @@ def _refuse_twins(graph: Graph, team: Team) -> None:
 
 
 def _create_application(graph: Graph, team: Team, change: EntraChange) -> Object:
+    """By its unique name, so that there is one whatever happens. GraphConflictError when there is one by now: read it and plan again."""
     try:
         created = graph.upsert(f"/applications(uniqueName={key(change.target)})", change.body, what=change.reasons[0])
     except GraphError as exc:
-        if exc.status == 400 and "uniqueName" in exc.message:
+        # Said of what a replica doesn't show yet (an earlier run was killed just now), or of what was deleted.
+        if exc.status != 400 or "same value for property uniqueName" not in exc.message:
+            raise
+        try:
+            _await_twin(graph, team)
+        except NotReadyError:
             raise RegistrationError(
                 f"Entra has an app registration with uniqueName {team.unique_name} that can't be seen: probably a deleted one ({exc.message})",
                 "Restore it (entra_application with state: restored, as an identity with Application.Read.All, or the portal), or delete it for good.",
             ) from exc
-        raise
+        created = None
     if created is None:
+        _await_twin(graph, team)
         raise GraphConflictError(f"The {describe(team)} was created by somebody else at the same moment.", "Run again.")
     return created
+
+
+def _await_twin(graph: Graph, team: Team) -> None:
+    graph.until(lambda: read(graph, team).application, f"the {describe(team)}, which is there, to be readable")
 
 
 def namesakes(graph: Graph, team: Team) -> list[Object]:
@@ -184,6 +198,7 @@ def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], 
     Somebody else's write in between (409, 412), or a write whose answer was lost, is met by reading and planning again.
     """
     done: list[EntraChange] = []
+    unsure: EntraChange | None = None
     for attempt in range(ATTEMPTS):
         live = read(graph, team)
         adopted = False
@@ -193,15 +208,19 @@ def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], 
             adopted = planning.refuse_foreign(team, live.application, adopt)
         names = {**owners, **{group.id: planning.named(group) for group in team.all_groups}}
         changes = planning.plan(team, live, owners=list(owners), own_id=graph.principal_id, adopted=adopted, why=names)
+        if unsure is not None and (unsure.operation, unsure.target) not in [(change.operation, change.target) for change in changes]:
+            done.append(unsure)  # only its answer was lost
         if any(change.operation == "assign" for change in changes):
             _require_assignment(graph, team)
         if check or not changes:
             return Settled(live, [*done, *changes], _findings(graph, team, live, changes))
+        before = len(done)
         try:
             _carry_out(graph, team, live, changes, done)
         except (GraphConflictError, GraphUncertainError) as exc:
             if attempt == ATTEMPTS - 1:
                 raise _blame(exc, done) from exc
+            unsure = changes[len(done) - before]
             continue
         except GatewayAuthError as exc:
             raise _blame(exc, done) from exc
@@ -377,7 +396,10 @@ def nested_groups(graph: Graph, groups: collections.abc.Iterable[Group]) -> list
     for group in groups:
         try:
             inner = graph.list(
-                f"/groups/{group.id}/members/microsoft.graph.group", {"$select": "id,displayName"}, what=f"read members of group {planning.named(group)}"
+                f"/groups/{group.id}/members/microsoft.graph.group",
+                {"$select": "id,displayName"},
+                eventual=True,  # a cast is an advanced query (learn.microsoft.com/graph/aad-advanced-queries)
+                what=f"read members of group {planning.named(group)}",
             )
         except GraphForbiddenError:
             return findings
@@ -444,8 +466,14 @@ def owner_ids(graph: Graph, team: Team) -> dict[str, str]:
 
 def set_enabled(graph: Graph, team: Team, live: LiveRegistration, *, enabled: bool, check: bool) -> EntraChange | None:
     """Let people sign in, or nobody: what Entra calls ``accountEnabled`` takes effect at the next sign-in or refresh."""
-    if live.principal is None or live.principal.get("accountEnabled") is not (not enabled):
+    if live.application is None or live.principal is None or live.principal.get("accountEnabled") is not (not enabled):
         return None
+    others = _others(team, live.application)
+    if not enabled and (others or team.shared_registration):
+        raise RegistrationError(
+            f"The {describe(team)} is shared with {', '.join(others) or 'other teams'}, who would lose their sign-in too; it was left on.",
+            "Take the team out of it instead (entra_application with state: absent).",
+        )
     word = "on" if enabled else "off"
     what = f"enterprise application of the {describe(team)}"
     change = EntraChange("update_principal", "update", what, (f"switch sign-in {word}",), {"accountEnabled": enabled}, before={"accountEnabled": not enabled})
@@ -454,25 +482,36 @@ def set_enabled(graph: Graph, team: Team, live: LiveRegistration, *, enabled: bo
     return change
 
 
+def _others(team: Team, application: Object) -> list[str]:
+    """Other teams that have their mark on it. RegistrationError when it isn't the team's at all."""
+    if not planning.is_ours(team, application) and not team.shared_registration:
+        raise RegistrationError(
+            f"App registration {application.get('appId')} isn't ours (no tag {team.unique_name}); it was left alone.", "Change or remove it in Entra by hand."
+        )
+    return [mark for mark in planning.marks(application) if mark != team.unique_name]
+
+
 def remove(graph: Graph, team: Team, live: LiveRegistration, *, check: bool) -> list[EntraChange]:
     """Soft-delete a registration of the team's own; in a shared one take away the team's part."""
     application = live.application
     if application is None:
         return []
-    if not planning.is_ours(team, application):
-        raise RegistrationError(
-            f"App registration {application.get('appId')} isn't ours (no tag {team.unique_name}); it was left alone.", "Remove it in Entra by hand."
-        )
-    others = [mark for mark in planning.marks(application) if mark != team.unique_name]
-    if others or team.shared_registration:
-        change = planning.departure(team, application)
-        if not check:
-            graph.update(f"/applications/{application['id']}", change.body, what=f"take team {team.name} out of the {describe(team)}")
-        return [change]
+    if _others(team, application) or team.shared_registration:
+        return _take_out(graph, team, application, live.principal, check=check)
     change = EntraChange("delete_application", "delete", describe(team), ("soft-delete it; for 30 days it can be restored with the same client id",))
     if not check:
         graph.delete(f"/applications/{application['id']}", what=f"delete the {describe(team)}")
     return [change]
+
+
+def _take_out(graph: Graph, team: Team, application: Object, principal: Object | None, *, check: bool) -> list[EntraChange]:
+    # The registration last: its tags tell a later run that there is something to do.
+    paths = {"update_principal": f"/servicePrincipals/{(principal or {}).get('id')}", "update_application": f"/applications/{application['id']}"}
+    found = (planning.principal_departure(team, principal), planning.departure(team, application))
+    changes = [change for change in found if change is not None and change.reasons]
+    for change in changes if not check else ():
+        graph.update(paths[change.operation], change.body, what=f"take team {team.name} out of the {describe(team)}")
+    return changes
 
 
 def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
@@ -481,7 +520,7 @@ def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
     if len(twins) > 1:
         ids = ", ".join(f"{item['appId']} (deleted {item.get('deletedDateTime')})" for item in twins)
         raise RegistrationError(f"Found several deleted twins of the {describe(team)}: {ids}.", "Restore the right one in the portal.")
-    live = LiveRegistration() if twins else read(graph, team)
+    live = LiveRegistration() if twins else read(graph, team, missing_ok=True)
     found = twins[0] if twins else live.application
     if found is None:
         raise RegistrationError(f"Found no deleted {describe(team)} to restore.", "After 30 days, or once deleted for good, it is gone: onboard the team anew.")
@@ -491,10 +530,7 @@ def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
         changes.append(EntraChange("restore_application", "create", describe(team), (reason,)))
     what = f"enterprise application of the {describe(team)}"
     # Also where an earlier run was killed between the two.
-    principals: list[Object] = []
-    if live.principal is None:
-        query = {"$select": "id,appId", "$filter": f"appId eq {literal(str(found['appId']))}"}
-        principals = graph.list("/directory/deletedItems/microsoft.graph.servicePrincipal", query, what=f"look for the deleted {what}")
+    principals = _deleted_principals(graph, team, found) if live.principal is None else []
     changes += [EntraChange("restore_principal", "create", what, ("restore it",), target=str(item["id"])) for item in principals]
     for change in changes if not check else ():
         target = change.target or str(found["id"])
@@ -502,11 +538,20 @@ def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
     return changes
 
 
+def _deleted_principals(graph: Graph, team: Team, application: Object) -> list[Object]:
+    query = {"$select": "id,appId", "$filter": f"appId eq {literal(str(application['appId']))}"}
+    return graph.list(
+        "/directory/deletedItems/microsoft.graph.servicePrincipal", query, what=f"look for the deleted enterprise application of the {describe(team)}"
+    )
+
+
 def purge(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
-    """Delete for good what was soft-deleted. Nothing brings it back."""
+    """Delete for good what was soft-deleted, and its enterprise application. Nothing brings it back."""
     changes = []
     for twin in deleted_twins(graph, team):
         changes.append(EntraChange("purge_application", "delete", describe(team), (f"delete application {twin['appId']} for good",)))
-        if not check:
-            graph.delete(f"/directory/deletedItems/{twin['id']}", what=f"delete the {describe(team)} for good")
+        # The application last: by it a later run finds what is left.
+        doomed = [*_deleted_principals(graph, team, twin), twin]
+        for item in doomed if not check else ():
+            graph.delete(f"/directory/deletedItems/{item['id']}", what=f"delete the {describe(team)} for good")
     return changes

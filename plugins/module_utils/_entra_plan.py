@@ -220,6 +220,16 @@ def departure(team: Team, live: Object) -> EntraChange:
     return EntraChange("update_application", "update", describe(team), tuple(reasons), body, before=_face(live, body))
 
 
+def principal_departure(team: Team, live: Object | None) -> EntraChange | None:
+    """Takes a team's tag off the enterprise application that others go on using."""
+    tags = [str(tag) for tag in (live or {}).get("tags") or []]
+    if team.unique_name not in tags:
+        return None
+    what = f"enterprise application of the {describe(team)}"
+    body = {"tags": [tag for tag in tags if tag != team.unique_name]}
+    return EntraChange("update_principal", "update", what, (f"remove tag {team.unique_name}",), body, before=_face(live or {}, body))
+
+
 def missing_redirect_uris(team: Team, application: Object) -> list[str]:
     there = _redirect_uris(application)
     return [uri for uri in team.redirect_uris if uri not in there]

@@ -104,7 +104,9 @@ def _join(group: Group, member: object) -> None:
 
 def _members(request: GraphRequest) -> Answer:
     group = group_of(request)
-    items = request.view.members(group) if request.target.route.endswith("/members") else request.view.transitive_members(group)
+    items = request.view.members(group) if "/members" in request.target.route else request.view.transitive_members(group)
+    if request.target.route.endswith("/microsoft.graph.group"):  # an OData cast: members of that type only
+        items = [item for item in items if isinstance(item, Group)]
     documents = [object_document(request.view, item, request.caller) for item in sorted_objects(items)]
     return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
 
@@ -229,6 +231,7 @@ def routes() -> Routes:
     }
     for name in ("members", "transitiveMembers"):
         found[f"groups/*/{name}"] = {"GET": Route(_members, READ_GROUPS, LIST)}
+        found[f"groups/*/{name}/microsoft.graph.group"] = {"GET": Route(_members, READ_GROUPS, LIST)}
         found[f"groups/*/{name}/$count"] = {"GET": Route(_count_members, READ_GROUPS)}
     for name in ("memberOf", "transitiveMemberOf"):
         found[f"users/*/{name}"] = {"GET": Route(_member_of, READ_MEMBERSHIPS, LIST)}

@@ -15,7 +15,9 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import ClusterRef
+from tests.sandbox.entra.testkit import Double
 from tests.unit.support.api import Api, Server
+from tests.unit.support.entra import tenant
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +51,9 @@ def kubeconfig(_server: Server, api: Api, tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def kube(kubeconfig: str) -> Kube:
     return connect(ClusterRef(kubeconfig))
+
+
+@pytest.fixture
+def double(tmp_path: pathlib.Path) -> collections.abc.Iterator[Double]:
+    with tenant(tmp_path / "entra") as running:
+        yield running

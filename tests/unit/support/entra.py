@@ -6,20 +6,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import threading
 import typing as t
+
+import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint, choose_auth
-from ansible_collections.platform.gateway_auth.plugins.module_utils._http import HttpTransport
+from ansible_collections.platform.gateway_auth.plugins.module_utils._http import HttpTransport, Response, Transport
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.golden import team
 from tests.sandbox.entra.graphkit import AUTOMATION
-from tests.sandbox.entra.testkit import Double, control
+from tests.sandbox.entra.testkit import Double, control, running_double
 from tests.sandbox.entra.walk import TENANT
 
 Object = dict[str, t.Any]
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
+
+
+class Killed(BaseException):
+    """kill -9: nothing that our code does about errors happens."""
+
+
+class Time:
+    """A clock that only sleeping moves, so that nothing waits; ``sleeps`` are the waits that were asked for."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.sleeps.append(seconds)
+            self.now += seconds
+
+
+class Deadly:
+    """A transport in which the process dies at its n-th write (from 0): before it is sent, or when it was carried out."""
+
+    def __init__(self, transport: Transport, dies_at: int | None = None, *, sent: bool = False) -> None:
+        self._transport = transport
+        self._sent = sent
+        self._left = dies_at
+
+    def __call__(self, method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float, /) -> Response:
+        write = "//graph." in url and method in WRITES and not url.endswith("/getByIds")
+        dies = False
+        if write and self._left is not None:
+            dies = self._left == 0
+            self._left -= 1
+        if dies and not self._sent:
+            raise Killed
+        response = self._transport(method, url, headers, body, timeout)
+        if dies:
+            raise Killed
+        return response
 
 
 def environ(double: Double, secret: str | None = None) -> dict[str, str]:
@@ -27,10 +74,55 @@ def environ(double: Double, secret: str | None = None) -> dict[str, str]:
     return {"AZURE_CLIENT_ID": AUTOMATION, "AZURE_CLIENT_SECRET": secret or double.secret("automation"), "AZURE_TENANT_ID": TENANT}
 
 
-def graph(double: Double, *, read_only: bool = False, patience: float = 10.0) -> Graph:
+@contextlib.contextmanager
+def tenant(folder: pathlib.Path) -> t.Iterator[Double]:
+    """A tenant in memory, behind Microsoft's host names; connections that anybody left idle are closed at its end."""
+    opened: list[HttpTransport] = []
+    initialize = HttpTransport.__init__
+
+    def remembered(self: HttpTransport, environ: t.Mapping[str, str] | None = None) -> None:
+        initialize(self, environ)
+        opened.append(self)
+
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch, running_double(folder) as double:
+        patch.setattr(HttpTransport, "__init__", remembered)
+        yield double
+        for each in opened:
+            each.close()
+
+
+def transport(double: Double) -> HttpTransport:
+    return HttpTransport({"HTTPS_PROXY": double.proxy, "SSL_CERT_FILE": str(double.authority.ca)})
+
+
+def graph(
+    double: Double, *, read_only: bool = False, patience: float = 10.0, time: Time | None = None, through: Transport | None = None, secret: str | None = None
+) -> Graph:
+    """A client with a clock of its own: waits end at once and count all the same."""
     endpoint = GraphEndpoint.for_cloud("global")
-    transport = HttpTransport({"HTTPS_PROXY": double.proxy, "SSL_CERT_FILE": str(double.authority.ca)})
-    return Graph(endpoint, choose_auth(environ(double), endpoint, TENANT), transport, read_only=read_only, patience=patience)
+    time = time or Time()
+    return Graph(
+        endpoint,
+        choose_auth(environ(double, secret), endpoint, TENANT),
+        through or transport(double),
+        read_only=read_only,
+        patience=patience,
+        sleep=time.sleep,
+        clock=time,
+    )
+
+
+@contextlib.contextmanager
+def faults(double: Double, *given: Object) -> t.Iterator[None]:
+    """These faults while the block runs, all for requests to Graph unless they name another host."""
+    full = [{**fault, "match": {"host": "graph.microsoft.com", **fault.get("match", {})}} for fault in given]
+    status, answer = control(double, "PUT", "/faults", full)
+    assert status == 200, answer
+    try:
+        yield
+    finally:
+        control(double, "DELETE", "/faults")
 
 
 def reach(double: Double) -> Object:
