@@ -16,7 +16,7 @@ from .directory import Application, Directory, new_id
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_credentials import initial_passwords
 from .graph_errors import bad_request, invalid_value, object_conflict, read_only
-from .graph_objects import APPLICATIONS, NEW_APPLICATION, application_document, application_in, application_of
+from .graph_objects import APPLICATIONS, NEW_APPLICATION, application_document, application_in, application_of, application_row
 from .graph_query import Document, context, listing, project
 from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import APPLICATION
@@ -26,8 +26,8 @@ _SECRETS_BY_ACTION: Final = "New password credentials must be generated with ser
 
 
 def _list(request: GraphRequest) -> Answer:
-    documents = [application_document(request.view, app) for app in request.view.applications.values()]
-    return Answer(document=listing(documents, APPLICATIONS, request.query, request.target.path))
+    found = [application_row(request.view, app) for app in request.view.applications.values()]
+    return Answer(document=listing(found, APPLICATIONS, request.query, request.target.path))
 
 
 def _get(request: GraphRequest) -> Answer:

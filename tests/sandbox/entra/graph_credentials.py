@@ -18,7 +18,7 @@ from .directory import SECRET_LIFETIME, TOKEN_EXCHANGE_AUDIENCE, Application, Fe
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_errors import GraphError, bad_request, invalid_value, key_in_use, read_only, unknown_property
 from .graph_objects import application_of, password_document
-from .graph_query import BASE, Document, Kind, listing, project
+from .graph_query import BASE, Document, Kind, listing, project, rows
 from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Key, Route, Routes
 from .graph_schema import FEDERATED_CREDENTIAL, text, timestamp, typed
 from .secretsdir import new_secret
@@ -139,7 +139,7 @@ def _missing(key: Key) -> GraphError:
 
 def _list(request: GraphRequest) -> Answer:
     app = application_of(request)
-    page = listing([_document(each) for each in app.federated_credentials], FEDERATED, request.query, request.target.path)
+    page = listing(rows([_document(each) for each in app.federated_credentials]), FEDERATED, request.query, request.target.path)
     return Answer(document={**page, "@odata.context": _context(app)})
 
 

@@ -15,7 +15,7 @@ from .directory import Group, ServicePrincipal, User, new_id
 from .graph_auth import READ_GROUPS, READ_MEMBERSHIPS, READ_USERS, WRITE_GROUPS, WRITE_MEMBERS
 from .graph_errors import bad_request, invalid_value, not_found
 from .graph_objects import GROUPS, OBJECTS, USERS, entity_id, group_document, group_of, object_document, referenced, sorted_objects, user_document
-from .graph_query import Document, context, listing, project
+from .graph_query import Document, context, listing, project, rows
 from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import GROUP
 
@@ -23,7 +23,7 @@ from .graph_schema import GROUP
 
 
 def _list(request: GraphRequest) -> Answer:
-    return Answer(document=listing([group_document(group) for group in request.view.groups.values()], GROUPS, request.query, request.target.path))
+    return Answer(document=listing(rows([group_document(group) for group in request.view.groups.values()]), GROUPS, request.query, request.target.path))
 
 
 def _get(request: GraphRequest) -> Answer:
@@ -106,7 +106,7 @@ def _members(request: GraphRequest) -> Answer:
     group = group_of(request)
     items = request.view.members(group) if request.target.route.endswith("/members") else request.view.transitive_members(group)
     documents = [object_document(request.view, item, request.caller) for item in sorted_objects(items)]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _count(request: GraphRequest, number: int) -> Answer:
@@ -145,7 +145,7 @@ def _remove_member(request: GraphRequest) -> Answer:
 def _owners(request: GraphRequest) -> Answer:
     found = [request.view.object(owner) for owner in group_of(request).owners]
     documents = [object_document(request.view, item, request.caller) for item in found if item is not None]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _add_owner(request: GraphRequest) -> Answer:
@@ -188,7 +188,7 @@ def _shown(request: GraphRequest, user: User) -> Document:
 def _list_users(request: GraphRequest) -> Answer:
     full = bool(request.query.select or request.query.filter)
     documents = [user_document(user, full=full) for user in request.view.users.values()]
-    return Answer(document=listing(documents, USERS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), USERS, request.query, request.target.path))
 
 
 def _get_user(request: GraphRequest) -> Answer:
@@ -204,7 +204,7 @@ def _memberships(request: GraphRequest) -> list[Group]:
 
 def _member_of(request: GraphRequest) -> Answer:
     documents = [object_document(request.view, item, request.caller) for item in sorted_objects(_memberships(request))]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _count_memberships(request: GraphRequest) -> Answer:

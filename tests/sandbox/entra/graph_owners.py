@@ -14,7 +14,7 @@ from .directory import Application, ServicePrincipal, User
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_errors import bad_request, not_found
 from .graph_objects import OBJECTS, application_of, entity_id, object_document, principal_of, referenced
-from .graph_query import listing
+from .graph_query import listing, rows
 from .graph_request import LIST, NO_CONTENT, Answer, GraphRequest, Route, Routes
 
 Owned = Application | ServicePrincipal
@@ -27,7 +27,7 @@ def _owned(request: GraphRequest) -> Owned:
 def _list(request: GraphRequest) -> Answer:
     found = [request.view.object(owner) for owner in _owned(request).owners]
     documents = [object_document(request.view, item, request.caller) for item in found if item is not None]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _add(request: GraphRequest) -> Answer:

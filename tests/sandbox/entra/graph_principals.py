@@ -23,8 +23,9 @@ from .graph_objects import (
     principal_in,
     principal_name,
     principal_of,
+    principal_row,
 )
-from .graph_query import BASE, Document, Kind, context, listing, project
+from .graph_query import BASE, Document, Kind, context, listing, project, rows
 from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import SERVICE_PRINCIPAL, printed, typed
 
@@ -41,8 +42,8 @@ ASSIGNMENTS = Kind(
 
 
 def _list(request: GraphRequest) -> Answer:
-    documents = [principal_document(request.view, item) for item in request.view.service_principals.values()]
-    return Answer(document=listing(documents, PRINCIPALS, request.query, request.target.path))
+    found = [principal_row(request.view, item) for item in request.view.service_principals.values()]
+    return Answer(document=listing(found, PRINCIPALS, request.query, request.target.path))
 
 
 def _get(request: GraphRequest) -> Answer:
@@ -153,7 +154,7 @@ def _document(directory: Directory, each: Assignment) -> Document | None:
 
 def _page(request: GraphRequest, found: list[Assignment], owner: str) -> Answer:
     documents = [document for each in found if (document := _document(request.view, each)) is not None]
-    page = listing(documents, ASSIGNMENTS, request.query, request.target.path)
+    page = listing(rows(documents), ASSIGNMENTS, request.query, request.target.path)
     return Answer(document={**page, "@odata.context": f"{BASE}/$metadata#{owner}"})
 
 

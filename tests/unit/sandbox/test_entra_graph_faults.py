@@ -90,7 +90,7 @@ def test_cut_before_or_after_the_write(own_tenant: Double, own_graph: GraphClien
     with pytest.raises(requests.ConnectionError):
         own_graph.send("POST", "/applications", {**MINE, "uniqueName": "cut"})
     entry = control(own_tenant, "GET", "/journal")[1][-1]
-    assert (entry["write"], entry["fault"], entry["status"]) == (True, True, status)
+    assert (entry["write"], entry["fault"], entry["status"], entry["client_id"]) == (True, True, status, AUTOMATION)
     found = own_graph.get("/applications?$filter=uniqueName eq 'cut'")["value"]
     assert len(found) == made
 
