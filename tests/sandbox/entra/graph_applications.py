@@ -18,7 +18,7 @@ from .graph_credentials import initial_passwords
 from .graph_errors import bad_request, invalid_value, object_conflict, read_only
 from .graph_objects import APPLICATIONS, NEW_APPLICATION, application_document, application_in, application_of, application_row
 from .graph_query import Document, context, listing, project
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
+from .graph_request import BODY, LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import APPLICATION
 
 _PERSONAL: Final = ("AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
@@ -204,10 +204,10 @@ def _check_total(attributes: dict[str, object], web: list[str]) -> None:
 
 def routes() -> Routes:
     return {
-        "applications": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes_body=True)},
+        "applications": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes=BODY)},
         "applications/*": {
             "GET": Route(_get, READ_APPS, SELECT),
-            "PATCH": Route(_update, WRITE_APPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_APPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_APPS),
         },
     }

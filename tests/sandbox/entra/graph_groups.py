@@ -16,7 +16,7 @@ from .graph_auth import READ_GROUPS, READ_MEMBERSHIPS, READ_USERS, WRITE_GROUPS,
 from .graph_errors import bad_request, invalid_value, not_found
 from .graph_objects import GROUPS, OBJECTS, USERS, entity_id, group_document, group_of, object_document, referenced, sorted_objects, user_document
 from .graph_query import Document, context, listing, project, rows
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
+from .graph_request import BODY, LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import GROUP
 
 # --- groups ------------------------------------------------------------------------------------------------------------
@@ -213,16 +213,16 @@ def _count_memberships(request: GraphRequest) -> Answer:
 
 def routes() -> Routes:
     found: Routes = {
-        "groups": {"GET": Route(_list, READ_GROUPS, LIST), "POST": Route(_create, WRITE_GROUPS, takes_body=True)},
+        "groups": {"GET": Route(_list, READ_GROUPS, LIST), "POST": Route(_create, WRITE_GROUPS, takes=BODY)},
         "groups/*": {
             "GET": Route(_get, READ_GROUPS, SELECT),
-            "PATCH": Route(_update, WRITE_GROUPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_GROUPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_GROUPS),
         },
-        "groups/*/members/$ref": {"POST": Route(_add_member, WRITE_MEMBERS, takes_body=True)},
+        "groups/*/members/$ref": {"POST": Route(_add_member, WRITE_MEMBERS, takes=BODY)},
         "groups/*/members/*/$ref": {"DELETE": Route(_remove_member, WRITE_MEMBERS)},
         "groups/*/owners": {"GET": Route(_owners, READ_GROUPS, LIST)},
-        "groups/*/owners/$ref": {"POST": Route(_add_owner, WRITE_GROUPS, takes_body=True)},
+        "groups/*/owners/$ref": {"POST": Route(_add_owner, WRITE_GROUPS, takes=BODY)},
         "groups/*/owners/*/$ref": {"DELETE": Route(_remove_owner, WRITE_GROUPS)},
         "users": {"GET": Route(_list_users, READ_USERS, LIST)},
         "users/*": {"GET": Route(_get_user, READ_USERS, SELECT)},

@@ -26,7 +26,7 @@ from .graph_objects import (
     principal_row,
 )
 from .graph_query import BASE, Document, Kind, context, listing, project, rows
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
+from .graph_request import BODY, LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import SERVICE_PRINCIPAL, printed, typed
 
 ASSIGNMENTS = Kind(
@@ -237,13 +237,13 @@ def _get_assignment(request: GraphRequest) -> Answer:
 def routes() -> Routes:
     assigned = "servicePrincipals/*/appRoleAssignedTo"
     return {
-        "servicePrincipals": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes_body=True)},
+        "servicePrincipals": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes=BODY)},
         "servicePrincipals/*": {
             "GET": Route(_get, READ_APPS, SELECT),
-            "PATCH": Route(_update, WRITE_APPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_APPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_APPS),
         },
-        assigned: {"GET": Route(_assigned_to, READ_ASSIGNMENTS, LIST), "POST": Route(_assign, WRITE_ASSIGNMENTS, takes_body=True)},
+        assigned: {"GET": Route(_assigned_to, READ_ASSIGNMENTS, LIST), "POST": Route(_assign, WRITE_ASSIGNMENTS, takes=BODY)},
         f"{assigned}/*": {"GET": Route(_get_assignment, READ_ASSIGNMENTS, SELECT), "DELETE": Route(_unassign, WRITE_ASSIGNMENTS)},
         "servicePrincipals/*/appRoleAssignments": {"GET": Route(_assignments_of, READ_ASSIGNMENTS, LIST)},
         "groups/*/appRoleAssignments": {"GET": Route(_assignments_of, READ_ASSIGNMENTS, LIST)},

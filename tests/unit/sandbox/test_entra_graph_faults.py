@@ -198,6 +198,17 @@ def test_a_fresh_secret_cannot_be_removed_before_it_is_seen(tenant: Double, grap
     graph.post(f"/applications/{app['id']}/removePassword", {"keyId": key_id}, 204)
 
 
+def test_a_fresh_federated_credential_cannot_be_changed_before_it_is_seen(tenant: Double, graph: GraphClient) -> None:
+    app = graph.new_application("changed too early")
+    path = f"/applications/{app['id']}/federatedIdentityCredentials(name='fic')"
+    trust = {"issuer": "https://issuer.example/", "subject": "s", "audiences": ["api://AzureADTokenExchange"]}
+    put(tenant, {"write": True}, {"lag": {"reads": 2, "places": ["write"]}}, times=1)
+    graph.patch(path, trust, UPSERT, 201)
+    assert graph.send("PATCH", path, {"description": "d"}).status_code == 404
+    assert graph.send("PATCH", path, trust, UPSERT).status_code == 409
+    assert graph.send("PATCH", path, trust, UPSERT).status_code == 204
+
+
 def test_members_and_assignments_lag_too(own_tenant: Double, own_graph: GraphClient) -> None:
     put(own_tenant, {"write": True}, {"lag": {"reads": 1, "places": ["read"]}})
     bob = "00000b0b-0000-4000-8000-000000000002"
