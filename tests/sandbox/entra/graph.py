@@ -65,8 +65,7 @@ class Graph:
         route = self._route(call, target)
         caller.require(route.permissions)
         query = read_query(call.query, call.request.headers.get("ConsistencyLevel"), route.options)
-        text = await _text(call, route)
-        body = read_body(text, call.request.content_type) if route.takes_body else {}
+        body = read_body(await _text(call), call.request.content_type, route.takes)
         writes = is_write(call.request.method, call.path)
         request = GraphRequest(
             call=call,
@@ -94,15 +93,11 @@ class Graph:
         return methods[call.request.method]
 
 
-async def _text(call: Call, route: Route) -> str:
-    """Return the body; one where none is taken is refused, as it would be ignored."""
+async def _text(call: Call) -> str:
     try:
-        text = (await call.request.read()).decode("utf-8")
+        return (await call.request.read()).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise bad_request("The request body is not UTF-8.", "BadRequest") from exc
-    if text and not route.takes_body:
-        raise bad_request("This operation takes no request body.", "BadRequest")
-    return text
 
 
 def _asked(target: Target, query: Query, body: object) -> set[str]:

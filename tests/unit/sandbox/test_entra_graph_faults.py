@@ -90,7 +90,7 @@ def test_cut_before_or_after_the_write(own_tenant: Double, own_graph: GraphClien
     with pytest.raises(requests.ConnectionError):
         own_graph.send("POST", "/applications", {**MINE, "uniqueName": "cut"})
     entry = control(own_tenant, "GET", "/journal")[1][-1]
-    assert (entry["write"], entry["fault"], entry["status"]) == (True, True, status)
+    assert (entry["write"], entry["fault"], entry["status"], entry["client_id"]) == (True, True, status, AUTOMATION)
     found = own_graph.get("/applications?$filter=uniqueName eq 'cut'")["value"]
     assert len(found) == made
 
@@ -196,6 +196,17 @@ def test_a_fresh_secret_cannot_be_removed_before_it_is_seen(tenant: Double, grap
     answer = graph.send("POST", f"/applications/{app['id']}/removePassword", {"keyId": key_id})
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, f"No password credential found with keyId {key_id}.")
     graph.post(f"/applications/{app['id']}/removePassword", {"keyId": key_id}, 204)
+
+
+def test_a_fresh_federated_credential_cannot_be_changed_before_it_is_seen(tenant: Double, graph: GraphClient) -> None:
+    app = graph.new_application("changed too early")
+    path = f"/applications/{app['id']}/federatedIdentityCredentials(name='fic')"
+    trust = {"issuer": "https://issuer.example/", "subject": "s", "audiences": ["api://AzureADTokenExchange"]}
+    put(tenant, {"write": True}, {"lag": {"reads": 2, "places": ["write"]}}, times=1)
+    graph.patch(path, trust, UPSERT, 201)
+    assert graph.send("PATCH", path, {"description": "d"}).status_code == 404
+    assert graph.send("PATCH", path, trust, UPSERT).status_code == 409
+    assert graph.send("PATCH", path, trust, UPSERT).status_code == 204
 
 
 def test_members_and_assignments_lag_too(own_tenant: Double, own_graph: GraphClient) -> None:

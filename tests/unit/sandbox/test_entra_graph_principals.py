@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.entra.directory import GRAPH_APP_ID, GRAPH_ROLES
-from tests.sandbox.entra.graphkit import AUTOMATION, GRAPH, UPSERT, GraphClient
+from tests.sandbox.entra.graphkit import AUTOMATION, GRAPH, UPSERT, GraphClient, permit
 from tests.sandbox.entra.testkit import Browser, Double, control
 from tests.sandbox.entra.walk import authorize
 
@@ -258,6 +258,15 @@ def test_owners_come_and_go(graph: GraphClient, app: dict[str, Any], principal: 
 def test_owners_graph_refuses(graph: GraphClient, app: dict[str, Any], body: dict[str, Any], status: int) -> None:
     assert graph.send("POST", f"/applications/{app['id']}/owners/$ref", body).status_code == status
     assert len(graph.get(f"/applications/{app['id']}/owners")["value"]) == 1
+
+
+def test_owners_have_to_be_readable(own_tenant: Double) -> None:
+    permit(own_tenant, ["Application.ReadWrite.OwnedBy"])
+    with GraphClient(own_tenant) as client:
+        path = f"/applications/{client.new_application('owned')['id']}/owners/$ref"
+        assert client.send("POST", path, reference(ALICE)).status_code == 403
+        team_a = client.get("/servicePrincipals(appId='aaaaaaaa-0000-4000-8000-00000000000a')")["id"]
+        client.post(path, reference(team_a), 204)
 
 
 def test_who_is_no_owner_any_more_is_locked_out(own_tenant: Double) -> None:

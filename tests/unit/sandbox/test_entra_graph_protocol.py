@@ -252,6 +252,11 @@ def test_bodies_that_are_not_json_objects(graph: GraphClient, text: str | bytes,
     assert code_of(answer) == (400, "BadRequest")
 
 
+@pytest.mark.parametrize(("method", "path"), [pytest.param("POST", "/applications", id="post"), pytest.param("PATCH", f"/applications/{NOBODY}", id="patch")])
+def test_no_body_where_one_is_needed(graph: GraphClient, method: str, path: str) -> None:
+    assert code_of(graph.send(method, path)) == (400, "BadRequest")
+
+
 def test_body_where_none_is_taken(graph: GraphClient) -> None:
     assert code_of(graph.send("DELETE", f"/applications/{NOBODY}", {})) == (400, "BadRequest")
 

@@ -84,6 +84,7 @@ def test_signal_ends_it_at_once_with_clients_connected(tmp_path: Path, number: s
         pytest.param({"admin": "10.1.2.3:8090"}, "loopback only", id="admin-on-a-network"),
         pytest.param({"listen": "443"}, "ADDRESS:PORT", id="no-address"),
         pytest.param({"listen": "localhost:443"}, "localhost", id="a-name-for-an-address"),
+        pytest.param({"state": str(CAST)}, "remove the file", id="no-state"),
         pytest.param({"cast": "/nowhere.yml"}, "/nowhere.yml", id="no-cast"),
         pytest.param({"cert": "/nowhere.pem"}, "No such file", id="no-certificate"),
         pytest.param({"colour": "blue"}, "--colour", id="unknown-option"),
