@@ -78,10 +78,10 @@ AADSTS: t.Final[dict[int, tuple[str, str]]] = {
     7000112: ("the application is disabled", "Enable the enterprise application in Entra."),
     7000215: (
         "the client secret is wrong",
-        "Give the secret's value (not its id) in gateway_auth_client_secret and run onboard_team.",
+        "Run onboard_team, which replaces a secret of ours; give one of yours by its value (not its id) in gateway_auth_client_secret.",
     ),
     7000218: ("no client secret was presented", "Check gateway_auth_client_secret and run onboard_team."),
-    7000222: ("the client secret has expired", "Give a new one in gateway_auth_client_secret and run onboard_team."),
+    7000222: ("the client secret has expired", "Run onboard_team, which replaces a secret of ours; give a new one of yours in gateway_auth_client_secret."),
     90002: ("the tenant doesn't exist", "Check gateway_auth_tenant_id."),
     900023: ("the tenant's id is malformed", "Check gateway_auth_tenant_id."),
 }
