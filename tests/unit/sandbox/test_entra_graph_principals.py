@@ -202,7 +202,7 @@ def test_the_default_role_is_for_applications_without_roles(graph: GraphClient, 
     role = {"id": str(uuid.uuid4()), "allowedMemberTypes": ["User"], "displayName": "r", "description": "r", "isEnabled": True, "value": "r"}
     graph.patch(f"/applications/{app['id']}", {"appRoles": [role]})
     assert graph.send("POST", path, assignment(principal, ALICE)).status_code == 400
-    assert graph.post(path, assignment(principal, ALICE, role["id"]))["appRoleId"] == role["id"]
+    assert graph.post(path, assignment(principal, ALICE, str(role["id"])))["appRoleId"] == role["id"]
 
 
 def test_groups_need_a_premium_licence(own_tenant: Double, own_graph: GraphClient) -> None:
