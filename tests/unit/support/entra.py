@@ -17,7 +17,6 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._graph impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint, choose_auth
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import HttpTransport, Response, Transport
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-
 from tests.golden import team
 from tests.sandbox.entra.graphkit import AUTOMATION
 from tests.sandbox.entra.testkit import Double, control, running_double
