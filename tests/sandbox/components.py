@@ -240,7 +240,7 @@ def apiserver(layout: Layout, inputs: dict[str, Path]) -> Json:
         "kubelet-client-key": pki / "apiserver-kubelet-client.key",
         "kubelet-certificate-authority": pki / "ca.crt",
         "kubelet-preferred-address-types": "InternalIP",
-        "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+        "service-account-issuer": f"https://{s.ISSUER_HOST}",
         "service-account-key-file": pki / "sa.pub",
         "service-account-signing-key-file": pki / "sa.key",
         "requestheader-client-ca-file": pki / "ca.crt",
@@ -321,8 +321,8 @@ def load_balancer(layout: Layout, inputs: dict[str, Path]) -> Json:
     return kube(layout, inputs, "sandbox-lb", flags)
 
 
-def entra_argv(layout: Layout, listen: str, admin: str) -> list[str]:
-    """Command line of the Entra double, which is a Python package of its own."""
+def entra_argv(layout: Layout, listen: str, admin: str, api: str) -> list[str]:
+    """Command line of the Entra double, which is a Python package of its own; ``api`` is where the cluster's issuer answers."""
     package = layout.checkout / "tests" / "sandbox" / "entra"
     return [
         sys.executable,
@@ -336,6 +336,8 @@ def entra_argv(layout: Layout, listen: str, admin: str) -> list[str]:
         f"--secrets-dir={layout.entra_secrets}",
         f"--log={layout.logs / 'entra-requests.log'}",
         f"--state={layout.state / 'entra-state.json'}",
+        f"--issuer-ca={layout.pki / 'ca.crt'}",
+        f"--issuer-at={s.ISSUER_HOST}={api}",
     ]
 
 
@@ -344,7 +346,7 @@ def entra(layout: Layout) -> Json:
     return component(
         layout,
         "entra",
-        [*entra_argv(layout, f"{s.ENTRA_IP}:443", "127.0.0.1:8090")],
+        [*entra_argv(layout, f"{s.ENTRA_IP}:443", "127.0.0.1:8090", "127.0.0.1:6443")],
         {"tcp": f"{s.ENTRA_IP}:443", "seconds": 20},
         directory=str(layout.checkout),
         needs=str(layout.checkout / "tests" / "sandbox" / "entra" / "__main__.py"),

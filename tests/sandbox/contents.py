@@ -48,7 +48,19 @@ def base(images: dict[str, str]) -> list[Json]:
 
 
 def apps(images: dict[str, str]) -> list[Json]:
-    return [namespace(s.GATEWAY_NAMESPACE), *(entry for team in s.TEAMS for entry in team_apps(team, images))]
+    return [issuer_discovery(), namespace(s.GATEWAY_NAMESPACE), *(entry for team in s.TEAMS for entry in team_apps(team, images))]
+
+
+def issuer_discovery() -> Json:
+    """Everybody may read who issues service account tokens, as Azure publishes it of AKS: Entra has no identity here."""
+    rbac = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "sandbox-issuer-discovery"},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
+        "subjects": [{"apiGroup": rbac, "kind": "Group", "name": "system:unauthenticated"}],
+    }
 
 
 def namespace(name: str) -> Json:

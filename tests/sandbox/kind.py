@@ -12,6 +12,7 @@ Entra double and the proxy are processes of the machine; images come from their 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -89,13 +90,15 @@ def up(layout: Layout) -> None:
         run(create, "create the kind cluster", 600, env=_env(engine), stdin=config)
         layout.kubeconfig.chmod(0o600)
         shutil.copy(layout.kubeconfig, layout.setup_kubeconfig)
+        cluster = yaml.safe_load(layout.kubeconfig.read_text())["clusters"][0]["cluster"]
+        (layout.pki / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
         step("kind cluster created")
         _load_images(layout, engine, inputs)
         step("images with the sandbox CA and echo loaded")
 
         bridge = _bridge_address(engine)
         entra_port = _free_port(bridge)
-        argv = components.entra_argv(layout, f"{bridge}:{entra_port}", f"127.0.0.1:{ports.entra_admin}")
+        argv = components.entra_argv(layout, f"{bridge}:{entra_port}", f"127.0.0.1:{ports.entra_admin}", f"127.0.0.1:{ports.api}")
         record["processes"]["entra"] = _spawn(layout, "entra", argv, layout.checkout).as_json()
         proxy = {
             "listen": f"127.0.0.1:{ports.proxy}",

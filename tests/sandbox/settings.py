@@ -22,6 +22,8 @@ MINIMUM_GO = (1, 26)
 
 DOMAIN = "gateway-auth.test"
 ENTRA_HOSTS = ("login.microsoftonline.com", "graph.microsoft.com")
+# Kubernetes' and kind's own default; the API server answers for it.
+ISSUER_HOST = "kubernetes.default.svc.cluster.local"
 TEAMS = ("team-a", "team-b")
 # Of tests/sandbox/entra/cast.yml: the tenant, and the application whose identity manages registrations.
 TENANT = "11111111-1111-4111-8111-111111111111"

@@ -61,7 +61,11 @@ def render_env(layout: Layout, ports: Ports) -> str:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     # The identity that manages app registrations in the Entra double. Its secret exists only in this sandbox.
     secret = shlex.quote(str(layout.entra_secrets / "automation.secret"))
-    lines += [f"export AZURE_TENANT_ID={TENANT} AZURE_CLIENT_ID={AUTOMATION}", f"AZURE_CLIENT_SECRET=$(cat {secret})", "export AZURE_CLIENT_SECRET"]
+    lines += [
+        f"export AZURE_TENANT_ID={TENANT} AZURE_CLIENT_ID={AUTOMATION}",
+        f"[ ! -r {secret} ] || AZURE_CLIENT_SECRET=$(cat {secret})",
+        "export AZURE_CLIENT_SECRET",
+    ]
     chart = shlex.quote(str(layout.checkout / "tests" / "charts" / "oauth2-proxy"))
     lines.append(f'[ -n "${{OAUTH2_PROXY_CHART:-}}" ] || OAUTH2_PROXY_CHART={chart}')
     lines.append("export OAUTH2_PROXY_CHART")

@@ -28,13 +28,15 @@ def _settings(arguments: list[str]) -> Settings:
     parser.add_argument("--log", type=Path, help="log file, JSON lines")
     parser.add_argument("--issuer-ca", type=Path, help="CA file to trust for federated issuers, beside the system's")
     parser.add_argument("--state", type=Path, help="file that keeps what changes, over the cast; without it a new start forgets")
+    parser.add_argument("--issuer-at", action="append", default=[], metavar="NAME=ADDRESS:PORT", help="where a federated issuer's host is, instead of DNS")
     known = parser.parse_args(arguments)
     try:
+        issuers = tuple((name, Address(place)) for name, _equals, place in (text.partition("=") for text in known.issuer_at))
         listen, admin = Address(known.listen), Address(known.admin)
         admin.require_loopback()
     except ValueError as exc:
         parser.error(str(exc))
-    return Settings(listen, admin, known.cert, known.key, known.cast, known.secrets_dir, known.log, known.issuer_ca, known.state)
+    return Settings(listen, admin, known.cert, known.key, known.cast, known.secrets_dir, known.log, known.issuer_ca, issuers, known.state)
 
 
 async def _serve(settings: Settings) -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import socket
 import ssl
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from joserfc.jwk import KeySet
 
 from .call import Call
@@ -71,14 +73,34 @@ class Settings:
     secrets_dir: Path
     log: Path | None = None
     issuer_ca: Path | None = None
+    issuer_at: tuple[tuple[str, Address], ...] = ()
     state: Path | None = None
+
+
+class _Resolver(AbstractResolver):
+    """Finds the issuers that were named to us; a cluster's own name means nothing to the machine's DNS."""
+
+    def __init__(self, at: Mapping[str, Address]) -> None:
+        self._at = at
+        self._other = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        address = self._at.get(host)
+        if address is None:
+            return await self._other.resolve(host, port, family)
+        found = ResolveResult(hostname=host, host=address.host, port=address.port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)
+        return [found]
+
+    async def close(self) -> None:
+        await self._other.close()
 
 
 class DiscoveredKeys(IssuerKeys):
     """Reads a federated issuer's keys from its discovery document, anew each time, as rotation may have happened."""
 
-    def __init__(self, ca_file: Path | None) -> None:
+    def __init__(self, ca_file: Path | None, at: Iterable[tuple[str, Address]] = ()) -> None:
         self._ca_file = ca_file
+        self._at = dict(at)
 
     async def fetch(self, issuer: str) -> KeySet:
         if not issuer.startswith("https://"):
@@ -86,7 +108,7 @@ class DiscoveredKeys(IssuerKeys):
         context = ssl.create_default_context()
         if self._ca_file is not None:
             context.load_verify_locations(cafile=self._ca_file)
-        connector = aiohttp.TCPConnector(ssl=context)
+        connector = aiohttp.TCPConnector(ssl=context, resolver=_Resolver(self._at))
         timeout = aiohttp.ClientTimeout(total=10)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=True) as client:
             try:
@@ -121,7 +143,7 @@ class Service:
         self._state = StateFile(settings.state, self.directory)
         secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
         self.grants = GrantStore(clock)
-        verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca), clock)
+        verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca, settings.issuer_at), clock)
         tokens = TokenEndpoint(
             self.directory,
             self.replicas,
