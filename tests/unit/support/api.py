@@ -36,6 +36,7 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("v1", "secrets"): ("Secret", True),
     ("v1", "services"): ("Service", True),
     ("v1", "pods"): ("Pod", True),
+    ("v1", "serviceaccounts"): ("ServiceAccount", True),
     ("apps/v1", "deployments"): ("Deployment", True),
     ("apiextensions.k8s.io/v1", "customresourcedefinitions"): ("CustomResourceDefinition", False),
     ("gateway.networking.k8s.io/v1", "gatewayclasses"): ("GatewayClass", False),
@@ -46,6 +47,8 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("gateway.envoyproxy.io/v1alpha1", "clienttrafficpolicies"): ("ClientTrafficPolicy", True),
 }
 PLURALS = {(version, kind): plural for (version, plural), (kind, _namespaced) in KINDS.items()}
+_SUBRESOURCES = (("pods", "log"), ("serviceaccounts", "token"))
+_ISSUER = "/.well-known/openid-configuration"
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -69,7 +72,7 @@ class Request:
 
     @property
     def writes(self) -> bool:
-        return self.method in ("POST", "PATCH", "DELETE", "PUT") and self.kind != "SelfSubjectAccessReview"
+        return self.method in ("POST", "PATCH", "DELETE", "PUT") and self.kind not in ("SelfSubjectAccessReview", "TokenRequest")
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.method, self.kind, self.name) if part)
@@ -100,6 +103,8 @@ class Api:
         self.denied: set[tuple[str, str]] = set()  # (verb, plural) that a review denies
         self.unserved: set[str] = set()  # plurals whose CRD isn't there
         self.unauthorized = False
+        self.issuer = "https://kubernetes.default.svc"  # of service account tokens
+        self.tokens: t.Callable[[str, str, list[str]], str] | None = None  # namespace, service account, audiences -> a token
         self.logs: dict[tuple[str, str, bool], str] = {}  # pod, container, previous
         self.verdicts: dict[str, Object | None] = {}  # name -> condition that differs from Accepted; None: no status at all
         self.before_write: list[t.Callable[[Request], None]] = []
@@ -206,6 +211,8 @@ class Api:
         if path == _REVIEWS:
             request.kind, request.status = "SelfSubjectAccessReview", 201
             return 201, self._review(request)
+        if request.method == "GET" and path == _ISSUER:
+            return self._discovery(request)
         version, plural, namespace, name, sub = self._route(request, path)
         request.kind, request.namespace, request.name = KINDS[(version, plural)][0], namespace, name
         if plural in self.unserved:
@@ -213,6 +220,9 @@ class Api:
         if request.method == "GET":
             request.status = 200
             return 200, self._read(request, version, plural, namespace, name, sub)
+        if sub == "token":
+            request.kind, request.status = "TokenRequest", 201
+            return 201, self._token(request, plural)
         return self._write(request, version, plural, content_type)
 
     def _route(self, request: Request, path: str) -> tuple[str, str, str, str, str]:
@@ -229,7 +239,7 @@ class Api:
         if (
             known is None
             or len(rest) > 3
-            or (sub and (plural, sub) != ("pods", "log"))
+            or (sub and (plural, sub) not in _SUBRESOURCES)
             or (namespace and not known[1])
             or (name and known[1] and not namespace)
         ):
@@ -282,6 +292,28 @@ class Api:
         attributes = request.body["spec"]["resourceAttributes"]
         request.name = f"{attributes['verb']} {attributes['resource']}"
         return {**request.body, "status": {"allowed": (attributes["verb"], attributes["resource"]) not in self.denied}}
+
+    def _discovery(self, request: Request) -> tuple[int, Object]:
+        self._only(request)
+        request.kind, request.status = "OpenIDConfiguration", 200
+        if "openid-configuration" in self.forbidden:
+            raise Refusal(403, f'forbidden: User "unit" cannot get path "{_ISSUER}"', "Forbidden")
+        return 200, {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/openid/v1/jwks"}
+
+    def _token(self, request: Request, plural: str) -> Object:
+        """TokenRequest: a token as a pod's projected volume gets it."""
+        self._only(request)
+        if self.read_only:
+            self._violate(request, "a token in check mode")
+        if "serviceaccounts/token" in self.forbidden:
+            raise Refusal(403, 'serviceaccounts is forbidden: User "unit" cannot create resource "serviceaccounts/token" in API group ""', "Forbidden")
+        self._stored((plural, request.namespace, request.name), plural)
+        spec = request.body["spec"]
+        if (request.body["apiVersion"], request.body["kind"]) != ("authentication.k8s.io/v1", "TokenRequest") or spec["expirationSeconds"] < 600:
+            self._violate(request, f"not a TokenRequest: {request.body}")
+        if self.tokens is None:
+            self._violate(request, "nobody said which token")
+        return {**request.body, "status": {"token": self.tokens(request.namespace, request.name, spec["audiences"])}}
 
     # --- writing -----------------------------------------------------------------------------------------------------
     def _write(self, request: Request, version: str, plural: str, content_type: str) -> tuple[int, t.Any]:
@@ -355,17 +387,23 @@ class Api:
         if request.body[0]["value"] != before["metadata"]["resourceVersion"]:
             raise Refusal(422, "the server rejected our request due to an error in our request", "Invalid")
         for operation in request.body[1:]:
-            if operation["op"] != "remove":
+            if operation["op"] not in ("add", "remove"):
                 self._violate(request, f"operation {operation['op']}")
             path = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
             node = after
             for part in path[:-1]:
+                if operation["op"] == "add" and part not in node:  # RFC 6902, 4.1
+                    raise Refusal(422, "the server rejected our request due to an error in our request", "Invalid")
                 node = node.get(part, {})
+            if operation["op"] == "add":
+                node[path[-1]] = copy.deepcopy(operation["value"])
+                continue
             if path[-1] not in node:
                 raise Refusal(422, "the server rejected our request due to an error in our request", "Invalid")
             del node[path[-1]]
             for entry in after["metadata"]["managedFields"]:
                 _disown(entry["fieldsV1"], tuple(path))
+        _own_difference(before, after, MANAGER)
         return after
 
     def _delete(self, request: Request, version: str, plural: str, content_type: str) -> tuple[int, Object]:
@@ -577,8 +615,10 @@ def _own_difference(before: Object, after: Object, manager: str) -> None:
         for entry in after["metadata"]["managedFields"]:
             _disown(entry["fieldsV1"], path)
     kept = [entry for entry in after["metadata"]["managedFields"] if entry["fieldsV1"]]
-    added = {**_entry(after, manager, "Update"), "fieldsV1": _tree(changed)}
-    after["metadata"]["managedFields"] = [*kept, *([added] if changed else [])]
+    former = next((entry for entry in kept if (entry["manager"], entry["operation"]) == (manager, "Update") and not entry.get("subresource")), None)
+    paths = [*changed, *(_paths(former["fieldsV1"]) if former is not None else ())]
+    added = {**_entry(after, manager, "Update"), "fieldsV1": _tree(paths)}
+    after["metadata"]["managedFields"] = [*(entry for entry in kept if entry is not former or not changed), *([added] if changed else [])]
 
 
 def _fill_defaults(obj: Object) -> None:

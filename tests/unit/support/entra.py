@@ -16,13 +16,16 @@ import pytest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint, choose_auth
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import HttpTransport, Response, Transport
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.golden import team
+from tests.sandbox.entra.clientauth import IssuerKeys
 from tests.sandbox.entra.graphkit import AUTOMATION
 from tests.sandbox.entra.testkit import Double, control, running_double
 from tests.sandbox.entra.walk import TENANT
 
 Object = dict[str, t.Any]
+T = t.TypeVar("T")
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
 
 
@@ -47,26 +50,49 @@ class Time:
             self.now += seconds
 
 
-class Deadly:
-    """A transport in which the process dies at its n-th write (from 0): before it is sent, or when it was carried out."""
+class Death:
+    """When the process dies: at its n-th write (from 0), before it is sent or when it was carried out. ``writes`` are counted."""
 
-    def __init__(self, transport: Transport, dies_at: int | None = None, *, sent: bool = False) -> None:
-        self._transport = transport
+    def __init__(self, at: int | None = None, *, sent: bool = False) -> None:
+        self.writes = 0
+        self._at = at
         self._sent = sent
-        self._left = dies_at
 
-    def __call__(self, method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float, /) -> Response:
-        write = "//graph." in url and method in WRITES and not url.endswith("/getByIds")
-        dies = False
-        if write and self._left is not None:
-            dies = self._left == 0
-            self._left -= 1
+    def around(self, write: t.Callable[[], T]) -> T:
+        dies = self.writes == self._at
+        self.writes += 1
         if dies and not self._sent:
             raise Killed
-        response = self._transport(method, url, headers, body, timeout)
+        answer = write()
         if dies:
             raise Killed
-        return response
+        return answer
+
+
+class Deadly:
+    """A transport whose writes to Graph may be the process's last."""
+
+    def __init__(self, transport: Transport, death: Death) -> None:
+        self._transport = transport
+        self._death = death
+
+    def __call__(self, method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float, /) -> Response:
+        def send() -> Response:
+            return self._transport(method, url, headers, body, timeout)
+
+        write = "//graph." in url and method in WRITES and not url.endswith("/getByIds")
+        return self._death.around(send) if write else send()
+
+
+class DeadlyKube(Kube):
+    """A cluster likewise."""
+
+    def __init__(self, kube: Kube, death: Death) -> None:
+        super().__init__(kube._client, kube.where)
+        self._death = death
+
+    def patch(self, obj: Object, operations: list[Object]) -> Object:
+        return self._death.around(lambda: super(DeadlyKube, self).patch(obj, operations))
 
 
 def environ(double: Double, secret: str | None = None) -> dict[str, str]:
@@ -75,7 +101,7 @@ def environ(double: Double, secret: str | None = None) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def tenant(folder: pathlib.Path) -> t.Iterator[Double]:
+def tenant(folder: pathlib.Path, issuer_keys: IssuerKeys | None = None) -> t.Iterator[Double]:
     """A tenant in memory, behind Microsoft's host names; connections that anybody left idle are closed at its end."""
     opened: list[HttpTransport] = []
     initialize = HttpTransport.__init__
@@ -85,7 +111,7 @@ def tenant(folder: pathlib.Path) -> t.Iterator[Double]:
         opened.append(self)
 
     folder.mkdir()
-    with pytest.MonkeyPatch.context() as patch, running_double(folder) as double:
+    with pytest.MonkeyPatch.context() as patch, running_double(folder, issuer_keys=issuer_keys) as double:
         patch.setattr(HttpTransport, "__init__", remembered)
         yield double
         for each in opened:

@@ -29,7 +29,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._graph impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.sandbox.entra.graphkit import ALL_ROLES, AUTOMATION, permit
 from tests.sandbox.entra.testkit import Double, control
-from tests.unit.support.entra import Deadly, Killed, Time, calls, faults, forget, graph, managed, state, tenant, transport, writes
+from tests.unit.support.entra import Deadly, Death, Killed, Time, calls, faults, forget, graph, managed, state, tenant, transport, writes
 
 Object = dict[str, t.Any]
 
@@ -489,7 +489,7 @@ def test_a_restore_that_is_killed_is_finished_by_another(double: Double, at: int
     before = state(double)
     _entra_app.remove(client, team, _entra_app.read(client, team), check=False)
     with pytest.raises(Killed):
-        _entra_app.restore(graph(double, through=Deadly(transport(double), at, sent=sent)), team, check=False)
+        _entra_app.restore(graph(double, through=Deadly(transport(double), Death(at, sent=sent))), team, check=False)
     _entra_app.restore(client, team, check=False)
     assert state(double) == before
 
@@ -567,7 +567,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> Object:
 def test_killed_at_any_write_a_plain_re_run_finishes(double: Double, wanted: Object, at: int, sent: bool) -> None:
     permit(double, ASSIGNING)
     with pytest.raises(Killed):
-        present(graph(double, through=Deadly(transport(double), at, sent=sent)), managed(**WHOLE))
+        present(graph(double, through=Deadly(transport(double), Death(at, sent=sent))), managed(**WHOLE))
     present(graph(double), managed(**WHOLE))
     assert state(double) == wanted
     forget(double)
@@ -617,9 +617,9 @@ def test_a_write_refused_once_is_repeated(double: Double, wanted: Object, at: in
 
 def test_throttled_for_longer_than_the_bound_says_so_and_a_re_run_finishes(double: Double, wanted: Object) -> None:
     permit(double, ASSIGNING)
-    with faults(double, {"match": {"write": True}, "action": {"status": 429, "headers": {"Retry-After": "100"}}, "skip": 1}):
-        with pytest.raises(GraphError, match="100"):
-            present(graph(double), managed(**WHOLE))
+    fault: Object = {"match": {"write": True}, "action": {"status": 429, "headers": {"Retry-After": "100"}}, "skip": 1}
+    with faults(double, fault), pytest.raises(GraphError, match="100"):
+        present(graph(double), managed(**WHOLE))
     present(graph(double), managed(**WHOLE))
     assert state(double) == wanted
 
@@ -645,7 +645,7 @@ def test_killed_after_the_creation_while_replicas_lag(double: Double, wanted: Ob
     permit(double, ASSIGNING)
     with faults(double, {"match": {"write": True}, "action": {"lag": {"reads": reads}}, "times": 1}):
         with pytest.raises(Killed):
-            present(graph(double, through=Deadly(transport(double), 0, sent=True)), managed(**WHOLE))
+            present(graph(double, through=Deadly(transport(double), Death(0, sent=True))), managed(**WHOLE))
         present(graph(double, patience=60), managed(**WHOLE))
     assert state(double) == wanted
 
