@@ -52,3 +52,16 @@ def team_model(kubeconfig: str, name: str = "team-a", **overrides: t.Any) -> dic
             for app in model()["apps"]
         ]
     return model({**renamed, **overrides})
+
+
+def texts(value: t.Any) -> t.Iterator[str]:
+    """Every text anywhere in a result, keys included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from texts(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from texts(item)
+    else:
+        yield str(value)
