@@ -10,10 +10,10 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import Keeper
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError, RegistrationError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import TOKEN_EXCHANGE, Team
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity, prove
 
@@ -32,13 +32,13 @@ class ActionModule(BatchAction):
         self._graphs: dict[str, Graph] = {}
         for team in teams.values():
             connect(team.cluster)
-            if team.makes_secret or (team.credential == "federated" and (team.registration == "managed" or has_identity())):
+            if team.registration == "managed" or (team.credential == "federated" and has_identity()):
                 self._graphs[team.name] = clients.graph(team)
 
     def for_team(self, team: Team) -> Outcome:
         graph = self._graphs.get(team.name)
         if graph is None:
-            return Outcome()
+            return self._unread(team)
         journal = self.journal(team)
         # In check mode of a first onboarding there is no registration yet.
         application = _entra_app.read_credentials(graph, team) if team.client_id or not self.check_mode else {}
@@ -53,3 +53,19 @@ class ActionModule(BatchAction):
         outcome = self.outcome(journal)
         outcome.data = {"findings": keeper.findings, "retire": keeper.pending() if self.options["stage"] == "settle" else False, "key_id": keeper.key_id()}
         return outcome
+
+    def _unread(self, team: Team) -> Outcome:
+        """An existing registration, and no identity that could look at it."""
+        if self.options["rotate"]:
+            raise RegistrationError(
+                f"Team '{team.name}': the client secret of an existing registration is somebody else's to rotate.",
+                "Change it at its source (gateway_auth_client_secret), then run onboard_team.",
+            )
+        if team.credential != "federated" or self.options["stage"] == "retire":
+            return Outcome()
+        issuer = team.workload_identity.issuer or connect(team.cluster).issuer() or "of the cluster"
+        finding = (
+            f"Nobody checked that application {team.client_id} trusts issuer {issuer}, subject {team.workload_subject}, audience {TOKEN_EXCHANGE};"
+            " with an identity for Entra in the environment it would be checked."
+        )
+        return Outcome(data={"findings": [finding]})

@@ -36,11 +36,10 @@ def _summarize(host: str, phases: list[dict[str, t.Any]], alive: bool, check_mod
     outcomes = [(phase.get("teams") or {}).get(host) or {} for phase in phases]
     changes = sum(len(outcome.get("changes") or []) for outcome in outcomes)
     findings = [str(finding) for outcome in outcomes for finding in (outcome.get("data") or {}).get("findings") or []]
+    told = f", {len(findings)} findings: {' '.join(findings)}" if findings else ""
     if not alive:
         failure = next((str(outcome["msg"]) for outcome in outcomes if outcome.get("failed")), "see the failed task above")
-        return f"FAILED after {changes} changes: {failure.splitlines()[0] if failure else ''}"
+        return f"FAILED after {changes} changes: {failure.splitlines()[0] if failure else ''}{told}"
     would = "would be changed" if check_mode else "changed"
     text = f"{changes} objects {would}" if changes else "nothing to change"
-    if findings:
-        text += f", {len(findings)} findings: {' '.join(findings)}"
-    return f"ok, {text}"
+    return f"ok, {text}{told}"

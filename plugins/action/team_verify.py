@@ -19,8 +19,9 @@ import urllib.request
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
@@ -32,6 +33,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._verify impo
     verify_team,
 )
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
@@ -40,7 +42,7 @@ LOG_LINES = 200
 
 
 class ActionModule(BatchAction):
-    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"report": {"type": "path", "default": ""}}
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"report": {"type": "path", "default": ""}, "memberships": {"type": "bool", "default": False}}
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         self._checks: dict[str, list[Check]] = {}
@@ -69,10 +71,23 @@ class ActionModule(BatchAction):
         client = ProbeClient(team.probe.proxy, address, team.probe.ca_file)
         # Behind a proxy it is the proxy that resolves names; this machine's DNS says nothing.
         checks = verify_team(team, client, live, _entra_client(team), None if team.probe.proxy else _resolve)
+        if self.options["memberships"] and team.groups_claim == "security" and has_identity():
+            checks.append(self._memberships(team))
         with self._checks_lock:
             self._checks[team.name] = checks
         failed = any(check.failed for check in checks)
         return Outcome(failed=failed, msg=f"Team '{team.name}': {render(checks)}", data={"checks": [check.to_dict() for check in checks]})
+
+    @staticmethod
+    def _memberships(team: Team) -> Check:
+        """Whether a token can hold the groups of those who may enter; many calls, so only where it is asked for."""
+        title = "no member is in more groups than a token holds (200)"
+        try:
+            asked, over = _entra_app.crowded(Clients(read_only=True).graph(team), team)
+        except GatewayAuthError as exc:
+            return Check("memberships", title, False, f"they can't be counted: {exc.message.rstrip('.')}", exc.remedy, "warning")
+        remedy = "Entra sends such a user no groups at all, so they can't enter: set gateway_auth_groups_claim: application, or thin out their groups."
+        return Check("memberships", title, not over, ", ".join(over) or f"{asked} asked", remedy, "warning")
 
     def _read(self, kube: Kube, team: Team) -> Live:
         live = Live()

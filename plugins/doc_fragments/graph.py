@@ -17,7 +17,8 @@ notes:
     or V(cli).
   - The tenant, the cloud and the way there are the inventory's (C(gateway_auth_tenant_id), C(gateway_auth_graph)).
   - The least permission is C(Application.ReadWrite.OwnedBy). Names of groups and checks that they exist need C(GroupMember.Read.All),
-    owners by user principal name C(User.ReadBasic.All), C(gateway_auth_group_assignment=managed) needs
-    C(AppRoleAssignment.ReadWrite.All), restoring and a look at deleted registrations C(Application.Read.All).
+    owners by user principal name C(User.ReadBasic.All), adding owners C(Directory.Read.All), C(gateway_auth_group_assignment=managed)
+    needs C(AppRoleAssignment.ReadWrite.All), a look at deleted registrations C(Application.Read.All), restoring and purging them the
+    directory role Application Administrator besides.
 requirements: []
 """

@@ -40,6 +40,8 @@ PRINCIPAL_PROPERTIES = "id,appId,accountEnabled,appRoleAssignmentRequired,tags"
 # Directory objects expand 20 at most (learn.microsoft.com/graph/query-parameters, expand).
 EXPANDED = 20
 ATTEMPTS = 4
+OVERAGE = 200
+SAMPLE = 20
 ASSIGN = "AppRoleAssignment.ReadWrite.All"
 
 
@@ -445,6 +447,29 @@ def judge_groups(team: Team, found: collections.abc.Mapping[str, Object] | None)
             f"Team '{team.name}': {'; '.join(problems)}. Nothing was written.", "Correct gateway_auth_allowed_groups, gateway_auth_admin_groups or the app's."
         )
     return []
+
+
+def crowded(graph: Graph, team: Team, sample: int = SAMPLE) -> tuple[int, list[str]]:
+    """How many members of the team's groups were asked for, and those whose groups don't fit into a token.
+
+    Above 200 groups Entra sends none at all (learn.microsoft.com/entra/identity-platform/id-token-claims-reference, groups overage
+    claim). At most ``sample`` members of each group are looked at, each by one call.
+    """
+    members: dict[str, str] = {}
+    for group in dict.fromkeys((*team.allowed_groups, *team.admin_groups)):
+        query = {"$select": "id,userPrincipalName", "$top": str(sample)}
+        page = graph.get(f"/groups/{group.id}/transitiveMembers", query, what=f"read members of group {planning.named(group)}") or {}
+        for item in page.get("value") or []:
+            if item.get("userPrincipalName"):
+                members[str(item["id"])] = str(item["userPrincipalName"])
+    over = []
+    for member, name in members.items():
+        query = {"$select": "id", "$top": "1"}
+        found = graph.get(f"/users/{member}/transitiveMemberOf", query, eventual=True, what=f"count the groups of {name}") or {}
+        count = int(found.get("@odata.count") or 0)
+        if count > OVERAGE:
+            over.append(f"{name} ({count})")
+    return len(members), over
 
 
 def owner_ids(graph: Graph, team: Team) -> dict[str, str]:

@@ -44,14 +44,13 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, TOKEN_EXCHANGE, Team
 
 Object = dict[str, t.Any]
 
 STATE = f"{OWNER_LABEL_PREFIX}credential"
 KEY = "client-secret"
 NEXT_KEY = "client-secret-next"
-TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
 PROOFS_IN_A_ROW = 3
 PROOF_PATIENCE_S = 120.0
 DRAIN_PATIENCE_S = 120.0
@@ -59,6 +58,7 @@ MAX_LIFETIME_DAYS = 730
 POLL_S = 0.5
 REFUSED_SECRET = ("AADSTS7000215", "AADSTS7000222")
 MAX_FEDERATED_NAME = 120
+ENDED = ("Failed", "Succeeded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,12 @@ class Keeper:
     # --- before the rollout ----------------------------------------------------------------------------------------------
     def settle(self, *, rotate: bool = False, when_old: bool = False) -> None:
         """A credential that works is in the cluster. ``rotate``: a new one, now; ``when_old``: once it is older than rotate_after."""
+        if rotate and not self.team.makes_secret:
+            raise RegistrationError(
+                f"Team '{self.team.name}' has no client secret of ours (gateway_auth_registration: {self.team.registration},"
+                f" gateway_auth_credential: {self.team.credential}), so there is none to rotate.",
+                "A federated credential needs no rotation; a secret that somebody else makes is changed at its source, then run onboard_team.",
+            )
         if self.team.credential == "federated":
             self._settle_federated()
         elif self.team.makes_secret:
@@ -151,7 +157,10 @@ class Keeper:
         secret = self._secret()
         state = State.of(secret)
         if state.next is not None:
+            added = state.next.key_id
             secret, state = self._resume(secret, state)
+            # What was asked for then is what is asked for now: one new secret, not two.
+            rotate = rotate and (state.current is None or state.current.key_id != added)
         reason = self._why_new(secret, state, rotate=rotate, when_old=when_old)
         if reason:
             self._renew(secret, state, reason)
@@ -382,10 +391,12 @@ class Keeper:
 
     def pending(self) -> bool:
         """Whether ``retire`` has something to do."""
-        if self.team.registration != "managed" or self.team.credential == "external":
+        if self.team.registration != "managed":
             return False
         secret = self._secret()
         state = State.of(secret)
+        if self.team.credential == "external":
+            return bool(self._ours() or state.known or state.federated)
         if self.team.credential == "federated":
             return state.federated != "proven" or bool(self._ours() or state.known or self._secret_keys(secret))
         return bool(state.previous or state.federated or self._unused(state))
@@ -404,7 +415,9 @@ class Keeper:
             doomed = list(dict.fromkeys([*self._ours(), *sorted(state.known)]))
             self._revoke_all(secret, doomed, self._secret_keys(secret), "oauth2-proxy uses a federated credential")
             return
-        if state.previous or self._unused(state):
+        if self.team.credential == "external":
+            self._revoke_all(secret, list(dict.fromkeys([*self._ours(), *sorted(state.known)])), [], "oauth2-proxy uses a secret that somebody else makes")
+        elif state.previous or self._unused(state):
             self._revoke_all(secret, [*state.previous, *self._unused(state)], [], "superseded, no pod uses it")
         if state.federated:
             self._distrust()
@@ -428,7 +441,7 @@ class Keeper:
         secret = self._fence(secret, state, there)
         for key_id in there:
             self._revoke(key_id)
-        left = State(None, None, (), state.federated) if self.team.credential == "federated" else dataclasses.replace(state, previous=())
+        left = dataclasses.replace(state, previous=()) if self.team.makes_secret else State(None, None, (), state.federated)
         for name in keys[1:]:
             secret = self._write(secret, State.of(secret), drop=name)
         self._write(secret, left, drop=keys[0] if keys else "")
@@ -453,7 +466,8 @@ class Keeper:
         deadline = self.clock() + DRAIN_PATIENCE_S
         selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": self.team.release}
         while True:
-            pods = self.kube.list("v1", "Pod", self.team.namespace, selector)
+            # One that failed or was evicted runs nothing any more, however long it stays listed.
+            pods = [pod for pod in self.kube.list("v1", "Pod", self.team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]
             ending = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
             templates = {(pod["metadata"].get("labels") or {}).get("pod-template-hash") for pod in pods}
             if not ending and len(templates) <= 1:

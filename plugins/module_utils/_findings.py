@@ -29,6 +29,7 @@ RULES = {
     "duplicate-app": "an app's name is there once in its team",
     "duplicate-group": "a group is there once in a list",
     "duration": "a duration has the form its reader takes",
+    "federated-cloud": "oauth2-proxy can do what the credential asks of it",
     "group-assignment": "groups are assigned to a registration of ours alone",
     "guid": "ids of Entra are GUIDs",
     "helm-values": "Helm values don't undo a guarantee, unless waived",

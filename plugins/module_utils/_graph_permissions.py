@@ -144,7 +144,15 @@ PERMISSIONS: t.Final[tuple[Permission, ...]] = (
         "GET", r"/groups.*", "read groups", ("GroupMember.Read.All",), ("Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All"), "", _API + "group-get"
     ),
     Permission("GET", r"/users.*", "read users", ("User.ReadBasic.All",), ("User.Read.All", "User.ReadWrite.All", "Directory.Read.All"), "", _API + "user-get"),
-    Permission("GET", r"/organization.*", "read the tenant", ("Organization.Read.All",), ("Directory.Read.All",), "", _API + "organization-get"),
+    Permission(
+        "GET",
+        "/subscribedSkus",
+        "read the tenant's licences",
+        ("LicenseAssignment.Read.All",),
+        ("Organization.Read.All", "Directory.Read.All"),
+        "",
+        _API + "subscribedsku-list",
+    ),
 )
 
 

@@ -115,10 +115,10 @@ class Kube:
             return ""
         return text.decode(errors="replace")
 
-    def allowed(self, verb: str, api_version: str, kind: str, namespace: str = "", name: str = "") -> bool:
+    def allowed(self, verb: str, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = "") -> bool:
         """Whether this identity may do that (a SelfSubjectAccessReview)."""
         group, resource = resource_of(api_version, kind)
-        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name}
+        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name, "subresource": subresource}
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

@@ -21,6 +21,8 @@ OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
 PROBE_PATH = "/.gateway-auth/probe"
 PROBE_RULE = "probe"
+# The audience of a token that Entra takes as a client's proof (workload identity federation).
+TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
 
 
 @dataclasses.dataclass(frozen=True)

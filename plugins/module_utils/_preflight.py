@@ -41,6 +41,8 @@ _NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch")),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
+    # To see that a rollout ends, and why one doesn't.
+    ("v1", "Pod", ("list",)),
     # To find what is ours and no longer wanted.
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", ("list",)),
 )
@@ -347,6 +349,9 @@ def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
         denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, team.namespace)]
         if denied:
             missing.append(f"{', '.join(denied)} {plural}{'.' + group if group else ''}")
+    if team.makes_secret and not kube.allowed("get", "v1", "Pod", team.namespace, subresource="log"):
+        # Before an old client secret is revoked, the pods' logs are asked whether the new one was refused.
+        missing.append("get pods/log")
     for place in sorted({app.service.namespace for app in team.apps} - {team.namespace}):
         denied = [verb for verb in ("create", "patch", "delete") if not kube.allowed(verb, "gateway.networking.k8s.io/v1beta1", "ReferenceGrant", place)]
         if denied:

@@ -14,7 +14,7 @@ import copy
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import PROXY_RULE, REDIRECT_HEADER
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import TOKEN_EXCHANGE, Team
 
 Object = dict[str, t.Any]
 
@@ -31,6 +31,9 @@ DEFAULT_STORE_IMAGE = f"{DEFAULT_STORE_REGISTRY}/{DEFAULT_STORE_REPOSITORY}:{DEF
 _STORE_USER = 999  # `valkey` in the image
 # A session with Entra's tokens takes some 5 kB, so this holds more than 20,000; they leave by themselves after `expire`.
 _STORE_MAXMEMORY = "128mb"
+
+_TOKEN_FOLDER = "/var/run/secrets/gateway-auth"  # noqa: S105 - a path
+_TOKEN_NAME = "entra-token"  # noqa: S105 - a name
 
 _PUBLIC_AUTHORITY = "https://login.microsoftonline.com"
 _NO_REFRESH = ("", "0", "0s", "0m", "0h")
@@ -54,8 +57,17 @@ exec "$server" /run/store/store.conf
 
 
 def release_values(team: Team) -> Object:
-    """What the release gets: our values, with the platform's ``gateway_auth_helm_values`` on top."""
-    return merge_values(proxy_values(team), team.helm_values)
+    """What the release gets: our values, with the platform's ``gateway_auth_helm_values`` on top.
+
+    A list of theirs replaces one of ours, but for what the federated token needs: that is added to it, unless they name the same.
+    """
+    ours = proxy_values(team)
+    merged = merge_values(ours, team.helm_values)
+    if team.credential == "federated":
+        for key in _federated_token():
+            there = {item.get("name") for item in merged.get(key) or []}
+            merged[key] = [*(item for item in ours[key] if item["name"] not in there), *(merged.get(key) or [])]
+    return merged
 
 
 def merge_values(ours: t.Mapping[str, t.Any], user: t.Mapping[str, t.Any]) -> Object:
@@ -114,9 +126,22 @@ def proxy_values(team: Team) -> Object:
     if team.credential == "federated":
         values["serviceAccount"]["annotations"] = {"azure.workload.identity/client-id": team.client_id}
         values["podLabels"] = {"azure.workload.identity/use": "true"}
+        values.update(_federated_token())
     if team.session_store.type == "bundled":
         values["extraObjects"] = [literal(obj) for obj in store_objects(team)]
     return values
+
+
+def _federated_token() -> Object:
+    """A token of the pod's service account for Entra, mounted by ourselves: no webhook is needed, and where AKS has one it finds
+    the variable set and leaves it (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html).
+    """
+    source = {"serviceAccountToken": {"audience": TOKEN_EXCHANGE, "expirationSeconds": 3600, "path": _TOKEN_NAME}}
+    return {
+        "extraEnv": [{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": f"{_TOKEN_FOLDER}/{_TOKEN_NAME}"}],
+        "extraVolumes": [{"name": _TOKEN_NAME, "projected": {"sources": [source]}}],
+        "extraVolumeMounts": [{"name": _TOKEN_NAME, "mountPath": _TOKEN_FOLDER, "readOnly": True}],
+    }
 
 
 def proxy_arguments(team: Team) -> dict[str, str]:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import (
     app_route,
     needs_grant,
@@ -66,6 +67,11 @@ def is_ours(content: str) -> bool:
 
 def render_team(team: Team, ca: str = "") -> dict[str, str]:
     """Content of each file by its path in the team's folder. ``ca`` is the PEM text of a private CA that the gateway uses."""
+    if team.credential == "federated" and not team.client_id:
+        raise UnresolvedError(
+            f"Team '{team.name}': the client id of its app registration isn't known, and with a federated credential it is part of the Helm values.",
+            "Onboard the team first, then set gateway_auth_client_id to what it got.",
+        )
     files = {"README.md": _readme(team, ca), "values.yaml": _yaml_file(team, [release_values(team)])}
     for app in team.apps:
         for step, objects in _steps(team, app, ca).items():
@@ -200,6 +206,10 @@ and will not prove anything against the gateway's certificate; render again.
 """
 
 
+def _registration(team: Team) -> str:
+    return f"app registration `{team.client_id}`" if team.client_id else f"the app registration that playbook `onboard_team` makes (`{team.unique_name}`)"
+
+
 def _readme(team: Team, ca: str) -> str:
     secrets = "\n".join(
         f"  - Secret `{secret['namespace']}/{secret['name']}`:\n" + "\n".join(f"    - `{key}`: {how}" for key, how in secret["keys"].items())
@@ -228,7 +238,7 @@ Everything that puts the team's apps behind a login, except secrets: none is in 
 {services}
 - DNS and a certificate for:
 {hosts}
-- At app registration `{team.client_id}`, redirect URIs of type web:
+- At {_registration(team)}, redirect URIs of type web:
 {uris}
 
 ## The order

@@ -36,18 +36,29 @@ def deployments(team: Team) -> tuple[str, ...]:
     return (team.store_name, team.release) if team.has_store_password else (team.release,)
 
 
-def secret_marker(kube: Kube, team: Team) -> str:
-    """A short keyed digest of all that the pods read; says nothing of the values (the key is one of them)."""
+def secret_markers(kube: Kube, team: Team) -> dict[str, str]:
+    """For each Deployment a short keyed digest of what its pods read; says nothing of the values (the key is one of them).
+
+    The store reads its password and nothing else: a new client secret must not cost it the sessions it holds.
+    """
     proxy = kube.get("v1", "Secret", team.proxy_secret, team.namespace)
-    parts = [decode(proxy, "client-id"), decode(proxy, "client-secret")]
+    # With a federated credential no pod reads a client secret, though one may still lie there.
+    parts = [decode(proxy, "client-id"), None if team.credential == "federated" else decode(proxy, "client-secret")]
+    markers = {}
     if team.has_store_password:
-        parts.append(decode(kube.get("v1", "Secret", team.store_secret, team.namespace), "redis-password"))
+        password = decode(kube.get("v1", "Secret", team.store_secret, team.namespace), "redis-password")
+        parts.append(password)
+        markers[team.store_name] = _digest(password, ["store"])
     elif team.session_store.secret is not None:
         reference = team.session_store.secret
         parts.append(decode(kube.get("v1", "Secret", reference.name, team.namespace), reference.key))
-    key = (decode(proxy, "cookie-secret") or "").encode(errors="surrogateescape")
+    markers[team.release] = _digest(decode(proxy, "cookie-secret"), parts)
+    return markers
+
+
+def _digest(key: str | None, parts: t.Iterable[str | None]) -> str:
     message = "\0".join(part or "" for part in parts).encode(errors="surrogateescape")
-    return hmac.new(key, message, hashlib.sha256).hexdigest()[:16]
+    return hmac.new((key or "").encode(errors="surrogateescape"), message, hashlib.sha256).hexdigest()[:16]
 
 
 def mark(team: Team, journal: Journal, *, fresh: bool) -> None:
@@ -55,8 +66,9 @@ def mark(team: Team, journal: Journal, *, fresh: bool) -> None:
 
     ``fresh``: the Deployments were created in this run, after the Secrets; they only need the note, not a restart.
     """
-    marker = secret_marker(journal.kube, team)
+    markers = secret_markers(journal.kube, team)
     for name in deployments(team):
+        marker = markers[name]
         live = journal.kube.get("apps/v1", "Deployment", name, team.namespace)
         if live is None:
             continue  # check mode before the first installation

@@ -23,7 +23,7 @@ import urllib.parse
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import CLOUDS, GraphEndpoint
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
     PROBE_PATH,
     App,
@@ -318,10 +318,17 @@ class _Judge:
         graph = self.var("graph") or {}
         for key in ("url", "authority"):
             self.url(f"gateway_auth_graph.{key}", graph.get(key), ("https",))
+            base = self.text(f"gateway_auth_graph.{key}", graph.get(key))
+            if base and urllib.parse.urlsplit(base).path.strip("/"):
+                self.report(
+                    f"gateway_auth_graph.{key}", "a base URL without a path, for version and tenant are added to it", shown(base),
+                    f"Take the path out of gateway_auth_graph.{key}.", "url",
+                )  # fmt: skip
         self.url("gateway_auth_graph.proxy", graph.get("proxy"), ("http",))
         self.absolute("gateway_auth_graph.ca_file", graph.get("ca_file"))
         identity = self.var("workload_identity") or {}
         self.url("gateway_auth_workload_identity.issuer", identity.get("issuer"), ("https",))
+        self._federated(graph)
         self._registration()
         self._groups("gateway_auth_admin_groups", self.var("admin_groups"))
         self._client_secret()
@@ -339,6 +346,19 @@ class _Judge:
             self.report(
                 "gateway_auth_group_assignment", "external with an existing registration, which we don't write", "managed",
                 "Remove gateway_auth_group_assignment, or set gateway_auth_registration: managed.", "group-assignment",
+            )  # fmt: skip
+
+    def _federated(self, graph: dict[str, t.Any]) -> None:
+        """oauth2-proxy presents an assertion with provider entra-id alone, and that takes issuers of the public cloud alone."""
+        if self.var("credential") != "federated" or not isinstance(graph, dict):
+            return
+        if any(not self.ok(f"gateway_auth_graph.{key}") for key in graph) or graph.get("cloud") not in CLOUDS:
+            return
+        authority = GraphEndpoint.for_cloud(graph["cloud"], graph.get("url") or "", graph.get("authority") or "").authority
+        if authority != CLOUDS["global"][1]:
+            self.report(
+                "gateway_auth_credential", "client_secret outside the public cloud, since oauth2-proxy's federated login works there alone",
+                f"federated with {authority}", "Set gateway_auth_credential: client_secret.", "federated-cloud",
             )  # fmt: skip
 
     def _client_secret(self) -> None:

@@ -78,10 +78,10 @@ AADSTS: t.Final[dict[int, tuple[str, str]]] = {
     7000112: ("the application is disabled", "Enable the enterprise application in Entra."),
     7000215: (
         "the client secret is wrong",
-        "Give the secret's value (not its id) in gateway_auth_client_secret and run onboard_team.",
+        "Run onboard_team, which replaces a secret of ours; give one of yours by its value (not its id) in gateway_auth_client_secret.",
     ),
     7000218: ("no client secret was presented", "Check gateway_auth_client_secret and run onboard_team."),
-    7000222: ("the client secret has expired", "Give a new one in gateway_auth_client_secret and run onboard_team."),
+    7000222: ("the client secret has expired", "Run onboard_team, which replaces a secret of ours; give a new one of yours in gateway_auth_client_secret."),
     90002: ("the tenant doesn't exist", "Check gateway_auth_tenant_id."),
     900023: ("the tenant's id is malformed", "Check gateway_auth_tenant_id."),
 }
@@ -685,7 +685,9 @@ def _authorize_problems(team: Team, host: str, location: str) -> list[str]:
     scopes = query.get("scope", [""])[0].split()
     if "openid" not in scopes:
         problems.append(f"scope lacks openid (it is {' '.join(scopes) or 'empty'})")
-    problems += [f"no {name} is sent" for name in ("state", "nonce") if not query.get(name, [""])[0]]
+    # Without a nonce check the proxy sends none (_proxy_values says why with a federated credential).
+    sent = ("state",) if team.credential == "federated" else ("state", "nonce")
+    problems += [f"no {name} is sent" for name in sent if not query.get(name, [""])[0]]
     return problems
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: entra_application
 short_description: Create and keep the Entra ID app registration of teams
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Makes the app registration and the enterprise application of each team with C(gateway_auth_registration=managed) what the
     inventory says, and returns the models with the client id and with the ids of groups that the inventory only names.

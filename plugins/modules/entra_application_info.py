@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: entra_application_info
 short_description: Tell what is known of teams' app registrations
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads each team's app registration and enterprise application, or what the cluster remembers of it. Writes nothing.
 options:

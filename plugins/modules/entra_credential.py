@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: entra_credential
 short_description: Give teams' oauth2-proxy a credential of its app registration
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - With C(gateway_auth_credential=client_secret) and a managed registration, adds a client secret in Entra, stores it in the team's
     Secret and proves it at the token endpoint, all in this one action; only its key id comes out.

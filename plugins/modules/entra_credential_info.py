@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: entra_credential_info
 short_description: Tell which credentials teams' app registrations have
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads the client secrets (key id, name, times; never a value) and federated credentials of each team's registration, and which
     of them the cluster uses. Writes nothing.

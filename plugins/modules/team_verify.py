@@ -27,6 +27,12 @@ options:
       - Path of a JSON report to write, on the controller.
     type: path
     default: ""
+  memberships:
+    description:
+      - Whether to ask Entra whether a member of the team's groups (20 of each at most) is in more groups than a token holds. It takes an
+        identity in the environment that may read groups and users, and a call for each member.
+    type: bool
+    default: false
 requirements:
   - kubernetes >= 37 (Python)
   - collection kubernetes.core >= 6.5.0

@@ -82,6 +82,7 @@ def evidence(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.Te
     secret_file = ROOT / ".sandbox" / "entra" / "team-b.secret"
     with inventory.hosts() as data:
         data["teams"]["hosts"][TEAM] = {
+            "gateway_auth_registration": "existing",
             "gateway_auth_client_id": "bbbbbbbb-0000-4000-8000-00000000000b",
             "gateway_auth_client_secret": {"file": str(secret_file)},
         }

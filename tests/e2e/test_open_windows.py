@@ -42,6 +42,7 @@ def team(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPa
     inventory = onboarded.copy(tmp_path_factory.mktemp("w1"))
     with inventory.hosts() as data:
         data["teams"]["hosts"][TEAM] = {
+            "gateway_auth_registration": "existing",
             "gateway_auth_client_id": CLIENT_ID,
             "gateway_auth_client_secret": {"file": str(ROOT / ".sandbox" / "entra" / "team-b.secret")},
         }

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the tables of variables from roles/gateway_auth/meta/argument_specs.yml; ``--check`` only says whether they are current."""
+"""Write the tables that documents take from the code; ``--check`` only says whether they are current.
+
+Variables come from roles/gateway_auth/meta/argument_specs.yml, Graph's permissions from plugins/module_utils/_graph_permissions.py.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,42 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = ROOT / "roles" / "gateway_auth" / "meta" / "argument_specs.yml"
 SHORT = ROOT / "README.md"
 LONG = ROOT / "docs" / "variables.md"
-BEGIN, END = "<!-- variables: made by tests/support/gen_docs.py -->", "<!-- end of variables -->"
+ENTRA = ROOT / "docs" / "entra.md"
+BEGIN, END = "<!-- {0}: made by tests/support/gen_docs.py -->", "<!-- end of {0} -->"
+
+# With this permission alone the default works. What else Graph may ask for, by operation: what happens where it isn't granted.
+LEAST = "Application.ReadWrite.OwnedBy"
+WITHOUT = {
+    "add an owner": "`gateway_auth_owners` must be empty; with owners the team fails with a 403 that names the permission, after the rest of its registration was written",
+    "assign a group": "`gateway_auth_group_assignment: managed` is refused before anything is written; with `external` somebody else assigns",
+    "remove a group's assignment": "as above",
+    "restore a deleted object": "an administrator restores in the portal",
+    "delete an object for good": "an administrator deletes in the portal, or Entra does after 30 days",
+    "read deleted objects": "a deleted twin shows only when the creation is refused; `state: restored` and `state: purged` don't work",
+    "look groups up by id": "nobody checks that the groups exist, and a finding says so",
+    "read groups": "each group needs its object id in the inventory; groups inside an assigned group aren't named",
+    "read users": "`gateway_auth_owners` takes object ids only",
+    "read the tenant": "a missing P1 licence shows at the first assignment, not before the first write",
+}
 
 Option = dict[str, t.Any]
+
+
+class Row(t.Protocol):
+    """What is read of a row of _graph_permissions.PERMISSIONS."""
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def instead(self) -> tuple[str, ...]: ...
+    @property
+    def owned(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def role(self) -> str: ...
 
 
 def text(option: Option) -> str:
@@ -83,19 +119,65 @@ def long_page(spec: Option) -> str:
     return "\n".join(lines) + "\n"
 
 
+def permissions() -> tuple[Row, ...]:
+    """The code's own table. The collection is importable below .venv/collections only."""
+    sys.path.insert(0, str(ROOT / ".venv" / "collections"))
+    from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_permissions import PERMISSIONS
+
+    return PERMISSIONS
+
+
+def codes(names: t.Iterable[str], word: str) -> str:
+    return f" {word} ".join(f"`{name}`" for name in names)
+
+
+def optional_table(rows: t.Sequence[Row]) -> str:
+    """The operations for which the least permission doesn't suffice."""
+    more = [row for row in rows if LEAST not in row.instead and (row.needs != (LEAST,) or row.role)]
+    differing = {row.operation for row in more} ^ set(WITHOUT)
+    if differing:
+        raise SystemExit(f"gen_docs.WITHOUT and _graph_permissions.PERMISSIONS differ in: {', '.join(sorted(differing))}")
+    lines = ["| to | it needs | or instead | without it |", "|---|---|---|---|"]
+    for row in more:
+        role = f", and the directory role {row.role}" if row.role else ""
+        lines.append(f"| {row.operation} | {codes(row.needs, 'and')}{role} | {codes(row.instead, 'or')} | {WITHOUT[row.operation]} |")
+    return "\n".join(lines)
+
+
+def permission_table(rows: t.Sequence[Row]) -> str:
+    lines = ["| operation | least application permission | or instead | the identity must own |", "|---|---|---|---|"]
+    for row in rows:
+        role = f", and the directory role {row.role}" if row.role else ""
+        owned = f"the {row.owned}" if row.owned else ""
+        lines.append(f"| [{row.operation}]({row.source}) | {codes(row.needs, 'and')}{role} | {codes(row.instead, 'or')} | {owned} |")
+    return "\n".join(lines)
+
+
+def with_table(page: str, name: str, table: str) -> str:
+    begin, end = BEGIN.format(name), END.format(name)
+    before, found, rest = page.partition(begin)
+    _old, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise SystemExit(f"expected a page with {begin!r} and {end!r}")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
 def wanted() -> dict[pathlib.Path, str]:
     spec = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["inventory"]
-    readme = SHORT.read_text(encoding="utf-8")
-    before, _begin, rest = readme.partition(BEGIN)
-    _old, _end, after = rest.partition(END)
-    return {SHORT: f"{before}{BEGIN}\n{short_table(spec['options'])}\n{END}{after}", LONG: long_page(spec)}
+    table = permissions()
+    entra = with_table(ENTRA.read_text(encoding="utf-8"), "optional permissions", optional_table(table))
+    return {
+        SHORT: with_table(SHORT.read_text(encoding="utf-8"), "variables", short_table(spec["options"])),
+        LONG: long_page(spec),
+        ENTRA: with_table(entra, "permissions", permission_table(table)),
+    }
 
 
 def main() -> int:
     stale = [path for path, content in wanted().items() if not path.exists() or path.read_text(encoding="utf-8") != content]
     if "--check" in sys.argv[1:]:
         for path in stale:
-            print(f"{path.relative_to(ROOT)} is not what argument_specs.yml says. Run: python -m tests.support.gen_docs", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is not what the code says. Run: python -m tests.support.gen_docs", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
         path.write_text(wanted()[path], encoding="utf-8")

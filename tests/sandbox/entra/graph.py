@@ -11,6 +11,7 @@ operation checks everything before it changes anything, and runs without a break
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -21,7 +22,7 @@ from .call import Call
 from .directory import Directory
 from .graph_auth import application_caller
 from .graph_errors import GraphError, bad_request, method_not_allowed, no_segment
-from .graph_query import read_query
+from .graph_query import Query, read_query
 from .graph_request import Answer, GraphRequest, Route, Routes, Target, is_write, read_body, read_path
 from .lag import Replicas
 from .tokens import KeyRing
@@ -64,11 +65,8 @@ class Graph:
         route = self._route(call, target)
         caller.require(route.permissions)
         query = read_query(call.query, call.request.headers.get("ConsistencyLevel"), route.options)
-        text = await _text(call, route)
-        body = read_body(text, call.request.content_type) if route.takes_body else {}
+        body = read_body(await _text(call), call.request.content_type, route.takes)
         writes = is_write(call.request.method, call.path)
-        asked = f"{'/'.join(key.value for key in target.keys)} {query.filter or ''} {text}"
-        unfiltered = not target.keys and query.filter is None and not text
         request = GraphRequest(
             call=call,
             method="POST" if writes and call.request.method == "POST" else call.request.method if writes else "GET",
@@ -77,7 +75,7 @@ class Graph:
             body=body,
             caller=caller,
             directory=self._directory,
-            view=self._replicas.view("write" if writes else "read", asked, unfiltered=unfiltered),
+            view=self._replicas.view("write" if writes else "read", _asked(target, query, body), everything=_is_open(target, query)),
             create_if_missing=_prefers_create(call),
         )
         with self._replicas.recording(call.lag if writes else None):
@@ -95,15 +93,31 @@ class Graph:
         return methods[call.request.method]
 
 
-async def _text(call: Call, route: Route) -> str:
-    """Return the body; one where none is taken is refused, as it would be ignored."""
+async def _text(call: Call) -> str:
     try:
-        text = (await call.request.read()).decode("utf-8")
+        return (await call.request.read()).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise bad_request("The request body is not UTF-8.", "BadRequest") from exc
-    if text and not route.takes_body:
-        raise bad_request("This operation takes no request body.", "BadRequest")
-    return text
+
+
+def _asked(target: Target, query: Query, body: object) -> set[str]:
+    """Return the texts by which a request names objects; of an address its last part."""
+    named = {key.value for key in target.keys} | {text.replace("''", "'") for text in re.findall(r"'((?:[^']|'')*)'", query.filter or "")}
+    pending = [body]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, str):
+            named.add(value.rpartition("/")[2] if value.startswith("https://graph.microsoft.com/") else value)
+    return named
+
+
+def _is_open(target: Target, query: Query) -> bool:
+    """Whether a request lists more than what it names."""
+    return not target.keys and (query.filter is None or re.search(r"(?i)startswith|endswith| ne ", query.filter) is not None)
 
 
 def _prefers_create(call: Call) -> bool:

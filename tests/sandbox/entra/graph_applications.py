@@ -17,9 +17,9 @@ from .directory import Application, Directory, new_id
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_credentials import initial_passwords
 from .graph_errors import bad_request, invalid_value, object_conflict, read_only
-from .graph_objects import APPLICATIONS, NEW_APPLICATION, OBJECTS, application_document, application_in, application_of, object_document
+from .graph_objects import APPLICATIONS, NEW_APPLICATION, OBJECTS, application_document, application_in, application_of, application_row, object_document
 from .graph_query import Document, Query, context, listing, project
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
+from .graph_request import BODY, LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import APPLICATION
 
 EXPANDED: Final = 20
@@ -28,8 +28,8 @@ _SECRETS_BY_ACTION: Final = "New password credentials must be generated with ser
 
 
 def _list(request: GraphRequest) -> Answer:
-    documents = [application_document(request.view, app) for app in request.view.applications.values()]
-    return Answer(document=listing(documents, APPLICATIONS, request.query, request.target.path))
+    found = [application_row(request.view, app) for app in request.view.applications.values()]
+    return Answer(document=listing(found, APPLICATIONS, request.query, request.target.path))
 
 
 def _get(request: GraphRequest) -> Answer:
@@ -59,6 +59,8 @@ def _update(request: GraphRequest) -> Answer:
     key = request.keys[0]
     if request.create_if_missing and key.by != "uniqueName":
         raise bad_request("Upsert of an application takes its uniqueName as the key.", "BadRequest")
+    if request.create_if_missing and str(request.body.get("uniqueName", key.value)).lower() != key.value.lower():
+        raise bad_request("The uniqueName in the body is not the one in the address.", "BadRequest")
     if request.create_if_missing and application_in(request.view, key) is None:
         return _created(request, {**request.body, "uniqueName": key.value}, allow_secrets=False)
     app = application_of(request)
@@ -217,10 +219,10 @@ def _check_total(attributes: dict[str, object], web: list[str]) -> None:
 
 def routes() -> Routes:
     return {
-        "applications": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes_body=True)},
+        "applications": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes=BODY)},
         "applications/*": {
             "GET": Route(_get, READ_APPS, (*SELECT, "$expand")),
-            "PATCH": Route(_update, WRITE_APPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_APPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_APPS),
         },
     }

@@ -18,8 +18,8 @@ from .directory import SECRET_LIFETIME, TOKEN_EXCHANGE_AUDIENCE, Application, Fe
 from .graph_auth import READ_APPS, WRITE_APPS
 from .graph_errors import GraphError, bad_request, invalid_value, key_in_use, read_only, unknown_property
 from .graph_objects import application_of, password_document
-from .graph_query import BASE, Document, Kind, listing, project
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Key, Route, Routes
+from .graph_query import BASE, Document, Kind, listing, project, rows
+from .graph_request import BODY, LIST, NO_CONTENT, OPTIONAL_BODY, SELECT, Answer, GraphRequest, Key, Route, Routes
 from .graph_schema import FEDERATED_CREDENTIAL, text, timestamp, typed
 from .secretsdir import new_secret
 
@@ -132,6 +132,12 @@ def _find(app: Application, key: Key) -> FederatedCredential | None:
     return next((each for each in app.federated_credentials if key.value in (each.id, each.name)), None)
 
 
+def _seen(request: GraphRequest, app: Application) -> FederatedCredential | None:
+    """Return the credential that the path names; a replica that doesn't know it yet can't change it either."""
+    key, view = request.keys[1], request.view.application(app.client_id)
+    return _find(app, key) if view is not None and _find(view, key) is not None else None
+
+
 def _missing(key: Key) -> GraphError:
     kind = "name" if key.by == "name" else "id"
     return GraphError(404, "Request_ResourceNotFound", f"FederatedIdentityCredential with {kind} {key.value} not found.")
@@ -139,7 +145,7 @@ def _missing(key: Key) -> GraphError:
 
 def _list(request: GraphRequest) -> Answer:
     app = application_of(request)
-    page = listing([_document(each) for each in app.federated_credentials], FEDERATED, request.query, request.target.path)
+    page = listing(rows([_document(each) for each in app.federated_credentials]), FEDERATED, request.query, request.target.path)
     return Answer(document={**page, "@odata.context": _context(app)})
 
 
@@ -205,7 +211,7 @@ def _update(request: GraphRequest) -> Answer:
     request.caller.require_write(app)
     if request.create_if_missing and key.by != "name":
         raise bad_request("Upsert of a federated identity credential takes its name as the key.", "BadRequest")
-    found = _find(app, key)
+    found = _seen(request, app)
     if found is None and request.create_if_missing:
         if request.body.get("name", key.value) != key.value:
             raise bad_request("The name in the body is not the one in the address.", "BadRequest")
@@ -226,7 +232,7 @@ def _update(request: GraphRequest) -> Answer:
 def _delete(request: GraphRequest) -> Answer:
     app = application_of(request)
     request.caller.require_write(app)
-    found = _find(app, request.keys[1])
+    found = _seen(request, app)
     if found is None:
         raise _missing(request.keys[1])
     app.federated_credentials = [each for each in app.federated_credentials if each.id != found.id]
@@ -236,12 +242,12 @@ def _delete(request: GraphRequest) -> Answer:
 def routes() -> Routes:
     credentials = "applications/*/federatedIdentityCredentials"
     return {
-        "applications/*/addPassword": {"POST": Route(_add_password, WRITE_APPS, takes_body=True)},
-        "applications/*/removePassword": {"POST": Route(_remove_password, WRITE_APPS, takes_body=True)},
-        credentials: {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes_body=True)},
+        "applications/*/addPassword": {"POST": Route(_add_password, WRITE_APPS, takes=OPTIONAL_BODY)},
+        "applications/*/removePassword": {"POST": Route(_remove_password, WRITE_APPS, takes=BODY)},
+        credentials: {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes=BODY)},
         f"{credentials}/*": {
             "GET": Route(_get, READ_APPS, SELECT),
-            "PATCH": Route(_update, WRITE_APPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_APPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_APPS),
         },
     }

@@ -11,19 +11,19 @@ good at once.
 
 from __future__ import annotations
 
-from .directory import Group, User, new_id
+from .directory import Group, ServicePrincipal, User, new_id
 from .graph_auth import READ_GROUPS, READ_MEMBERSHIPS, READ_USERS, WRITE_GROUPS, WRITE_MEMBERS
 from .graph_errors import bad_request, invalid_value, not_found
 from .graph_objects import GROUPS, OBJECTS, USERS, entity_id, group_document, group_of, object_document, referenced, sorted_objects, user_document
-from .graph_query import Document, context, listing, project
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
+from .graph_query import Document, context, listing, project, rows
+from .graph_request import BODY, LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import GROUP
 
 # --- groups ------------------------------------------------------------------------------------------------------------
 
 
 def _list(request: GraphRequest) -> Answer:
-    return Answer(document=listing([group_document(group) for group in request.view.groups.values()], GROUPS, request.query, request.target.path))
+    return Answer(document=listing(rows([group_document(group) for group in request.view.groups.values()]), GROUPS, request.query, request.target.path))
 
 
 def _get(request: GraphRequest) -> Answer:
@@ -108,7 +108,7 @@ def _members(request: GraphRequest) -> Answer:
     if request.target.route.endswith("/microsoft.graph.group"):  # an OData cast: members of that type only
         items = [item for item in items if isinstance(item, Group)]
     documents = [object_document(request.view, item, request.caller) for item in sorted_objects(items)]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _count(request: GraphRequest, number: int) -> Answer:
@@ -147,7 +147,28 @@ def _remove_member(request: GraphRequest) -> Answer:
 def _owners(request: GraphRequest) -> Answer:
     found = [request.view.object(owner) for owner in group_of(request).owners]
     documents = [object_document(request.view, item, request.caller) for item in found if item is not None]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
+
+
+def _add_owner(request: GraphRequest) -> Answer:
+    group = group_of(request)
+    if set(request.body) != {"@odata.id"}:
+        raise bad_request("The request body must hold @odata.id and nothing else.")
+    owner = referenced(request, request.body["@odata.id"])
+    if not isinstance(owner, (User, ServicePrincipal)):
+        raise bad_request("The specified object cannot be an owner: only users and service principals can. paramName: owners")
+    if owner.id in group.owners:
+        raise bad_request("One or more added object references already exist for the following modified properties: 'owners'.")
+    group.owners.append(owner.id)
+    return NO_CONTENT
+
+
+def _remove_owner(request: GraphRequest) -> Answer:
+    group, owner = group_of(request), entity_id(request.keys[1])
+    if owner not in group.owners:
+        raise not_found(request.keys[1].value)
+    group.owners.remove(owner)
+    return NO_CONTENT
 
 
 # --- users -------------------------------------------------------------------------------------------------------------
@@ -169,7 +190,7 @@ def _shown(request: GraphRequest, user: User) -> Document:
 def _list_users(request: GraphRequest) -> Answer:
     full = bool(request.query.select or request.query.filter)
     documents = [user_document(user, full=full) for user in request.view.users.values()]
-    return Answer(document=listing(documents, USERS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), USERS, request.query, request.target.path))
 
 
 def _get_user(request: GraphRequest) -> Answer:
@@ -185,7 +206,7 @@ def _memberships(request: GraphRequest) -> list[Group]:
 
 def _member_of(request: GraphRequest) -> Answer:
     documents = [object_document(request.view, item, request.caller) for item in sorted_objects(_memberships(request))]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _count_memberships(request: GraphRequest) -> Answer:
@@ -194,15 +215,17 @@ def _count_memberships(request: GraphRequest) -> Answer:
 
 def routes() -> Routes:
     found: Routes = {
-        "groups": {"GET": Route(_list, READ_GROUPS, LIST), "POST": Route(_create, WRITE_GROUPS, takes_body=True)},
+        "groups": {"GET": Route(_list, READ_GROUPS, LIST), "POST": Route(_create, WRITE_GROUPS, takes=BODY)},
         "groups/*": {
             "GET": Route(_get, READ_GROUPS, SELECT),
-            "PATCH": Route(_update, WRITE_GROUPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_GROUPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_GROUPS),
         },
-        "groups/*/members/$ref": {"POST": Route(_add_member, WRITE_MEMBERS, takes_body=True)},
+        "groups/*/members/$ref": {"POST": Route(_add_member, WRITE_MEMBERS, takes=BODY)},
         "groups/*/members/*/$ref": {"DELETE": Route(_remove_member, WRITE_MEMBERS)},
         "groups/*/owners": {"GET": Route(_owners, READ_GROUPS, LIST)},
+        "groups/*/owners/$ref": {"POST": Route(_add_owner, WRITE_GROUPS, takes=BODY)},
+        "groups/*/owners/*/$ref": {"DELETE": Route(_remove_owner, WRITE_GROUPS)},
         "users": {"GET": Route(_list_users, READ_USERS, LIST)},
         "users/*": {"GET": Route(_get_user, READ_USERS, SELECT)},
     }

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from .directory import GRAPH_APP_ID, GRAPH_ROLES, Application, Directory, DirectoryObject, Group, PasswordCredential, ServicePrincipal, User, is_guid
 from .graph_auth import READ_APPS, READ_GROUPS, READ_USERS, Caller
 from .graph_errors import bad_request, invalid_id, not_found
-from .graph_query import Document, Kind
+from .graph_query import Document, Kind, Row
 from .graph_request import GraphRequest, Key
 from .graph_schema import printed
 
@@ -122,6 +122,18 @@ def application_document(directory: Directory, app: Application, deleted_at: flo
     }
 
 
+def application_row(directory: Directory, app: Application, deleted_at: float | None = None) -> Row:
+    facts: Document = {
+        "id": app.id,
+        "appId": app.client_id,
+        "displayName": app.display_name,
+        "uniqueName": app.unique_name,
+        "tags": app.attributes.get("tags", []),
+        "identifierUris": app.attributes.get("identifierUris", []),
+    }
+    return Row(facts, lambda: application_document(directory, app, deleted_at))
+
+
 def graph_app_roles() -> list[Document]:
     """Return Microsoft Graph's own app roles, as far as this double knows them."""
     return [
@@ -139,7 +151,8 @@ def graph_app_roles() -> list[Document]:
 
 
 def _registration(directory: Directory, client_id: str) -> Application | None:
-    return next((app for app in directory.registrations() if app.client_id == client_id), None)
+    """Return a principal's registration, which may be among the deleted."""
+    return directory.applications.get(client_id) or next((app for app in directory.registrations() if app.client_id == client_id), None)
 
 
 def principal_name(directory: Directory, principal: ServicePrincipal) -> str:
@@ -184,6 +197,20 @@ def principal_document(directory: Directory, principal: ServicePrincipal, delete
     }
 
 
+def principal_row(directory: Directory, principal: ServicePrincipal, deleted_at: float | None = None) -> Row:
+    app = _registration(directory, principal.client_id)
+    facts: Document = {
+        "id": principal.id,
+        "appId": principal.client_id,
+        "displayName": principal_name(directory, principal),
+        "tags": principal.attributes.get("tags", []),
+        "servicePrincipalNames": [principal.client_id, *_names(app.attributes.get("identifierUris", []) if app is not None else [])],
+        "servicePrincipalType": "Application",
+        "accountEnabled": principal.account_enabled,
+    }
+    return Row(facts, lambda: principal_document(directory, principal, deleted_at))
+
+
 def _names(value: object) -> list[object]:
     return list(value) if isinstance(value, list) else []
 
@@ -207,7 +234,7 @@ def group_document(group: Group) -> Document:
 
 
 def user_document(user: User, *, full: bool = False) -> Document:
-    """Return a user's default properties; `accountEnabled` comes only when selected."""
+    """Return a user's default properties, or, for a query that selects or filters, more of them."""
     document: Document = {
         "id": user.id,
         "businessPhones": [],
@@ -221,7 +248,16 @@ def user_document(user: User, *, full: bool = False) -> Document:
         "surname": None,
         "userPrincipalName": user.upn,
     }
-    return {**document, "accountEnabled": user.enabled, "userType": "Member"} if full else document
+    if not full:
+        return document
+    return {
+        **document,
+        "accountEnabled": user.enabled,
+        "companyName": None,
+        "mailNickname": user.name,
+        "onPremisesExtensionAttributes": {f"extensionAttribute{number}": None for number in range(1, 16)},
+        "userType": "Member",
+    }
 
 
 def object_document(directory: Directory, item: DirectoryObject, caller: Caller) -> Document:
@@ -291,7 +327,10 @@ USERS: Final = Kind(
     {"userPrincipalName": _COMPARED, "displayName": _COMPARED, "id": _EQUAL, "mail": _COMPARED, "accountEnabled": _EQUAL},
 )
 OBJECTS: Final = Kind(
-    "directoryObject", "directoryObjects", frozenset({"id", "deletedDateTime"}) | APPLICATIONS.properties | PRINCIPALS.properties | USERS.properties
+    "directoryObject",
+    "directoryObjects",
+    APPLICATIONS.properties | PRINCIPALS.properties | USERS.properties | GROUPS.properties,
+    {"id": _EQUAL, "displayName": _COMPARED},
 )
 
 

@@ -4,18 +4,18 @@
 
 """Owners of applications and service principals (api/application-post-owners.md, api/application-delete-owners.md, …).
 
-Their pages ask for Directory.Read.All beside the permission to write. Here the permission to write is enough: that is how
-azuread, which documents it as `Application.ReadWrite.OwnedBy` alone, is used. An assumption.
+Their pages ask for Directory.Read.All beside the permission to write; azuread_application_owner's page, for OwnedBy and being
+an owner alone. Here the permission to read the kind of object that becomes an owner is asked for too. An assumption.
 """
 
 from __future__ import annotations
 
 from .directory import Application, ServicePrincipal, User
-from .graph_auth import READ_APPS, WRITE_APPS
+from .graph_auth import READ_APPS, READ_USERS, WRITE_APPS
 from .graph_errors import bad_request, not_found
 from .graph_objects import OBJECTS, application_of, entity_id, object_document, principal_of, referenced
-from .graph_query import listing
-from .graph_request import LIST, NO_CONTENT, Answer, GraphRequest, Route, Routes
+from .graph_query import listing, rows
+from .graph_request import BODY, LIST, NO_CONTENT, Answer, GraphRequest, Route, Routes
 
 Owned = Application | ServicePrincipal
 
@@ -27,7 +27,7 @@ def _owned(request: GraphRequest) -> Owned:
 def _list(request: GraphRequest) -> Answer:
     found = [request.view.object(owner) for owner in _owned(request).owners]
     documents = [object_document(request.view, item, request.caller) for item in found if item is not None]
-    return Answer(document=listing(documents, OBJECTS, request.query, request.target.path))
+    return Answer(document=listing(rows(documents), OBJECTS, request.query, request.target.path))
 
 
 def _add(request: GraphRequest) -> Answer:
@@ -38,6 +38,7 @@ def _add(request: GraphRequest) -> Answer:
     owner = referenced(request, request.body["@odata.id"])
     if not isinstance(owner, (User, ServicePrincipal)):
         raise bad_request("The specified object cannot be an owner: only users and service principals can. paramName: owners")
+    request.caller.require(READ_USERS if isinstance(owner, User) else READ_APPS)
     if owner.id in target.owners:
         raise bad_request("One or more added object references already exist for the following modified properties: 'owners'.")
     target.owners.append(owner.id)
@@ -59,6 +60,6 @@ def routes() -> Routes:
     found: Routes = {}
     for kind in ("applications", "servicePrincipals"):
         found[f"{kind}/*/owners"] = {"GET": Route(_list, READ_APPS, LIST)}
-        found[f"{kind}/*/owners/$ref"] = {"POST": Route(_add, WRITE_APPS, takes_body=True)}
+        found[f"{kind}/*/owners/$ref"] = {"POST": Route(_add, WRITE_APPS, takes=BODY)}
         found[f"{kind}/*/owners/*/$ref"] = {"DELETE": Route(_remove, WRITE_APPS)}
     return found

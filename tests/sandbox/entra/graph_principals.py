@@ -23,9 +23,10 @@ from .graph_objects import (
     principal_in,
     principal_name,
     principal_of,
+    principal_row,
 )
-from .graph_query import BASE, Document, Kind, context, listing, project
-from .graph_request import LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
+from .graph_query import BASE, Document, Kind, context, listing, project, rows
+from .graph_request import BODY, LIST, NO_CONTENT, SELECT, Answer, GraphRequest, Route, Routes
 from .graph_schema import SERVICE_PRINCIPAL, printed, typed
 
 ASSIGNMENTS = Kind(
@@ -41,8 +42,8 @@ ASSIGNMENTS = Kind(
 
 
 def _list(request: GraphRequest) -> Answer:
-    documents = [principal_document(request.view, item) for item in request.view.service_principals.values()]
-    return Answer(document=listing(documents, PRINCIPALS, request.query, request.target.path))
+    found = [principal_row(request.view, item) for item in request.view.service_principals.values()]
+    return Answer(document=listing(found, PRINCIPALS, request.query, request.target.path))
 
 
 def _get(request: GraphRequest) -> Answer:
@@ -55,6 +56,10 @@ def _create(request: GraphRequest) -> Answer:
     client_id = body.pop("appId", None)
     if not isinstance(client_id, str) or not is_guid(client_id):
         raise invalid_value("appId", "servicePrincipal", "a GUID is expected")
+    # Set by Entra alone, but a client (azure_rm_adserviceprincipal) sends it and isn't refused.
+    kind = body.pop("servicePrincipalType", "Application")
+    if not isinstance(kind, str) or kind.lower() != "application":
+        raise read_only("servicePrincipalType", "servicePrincipal")
     return _created(request, client_id.lower(), body)
 
 
@@ -149,7 +154,7 @@ def _document(directory: Directory, each: Assignment) -> Document | None:
 
 def _page(request: GraphRequest, found: list[Assignment], owner: str) -> Answer:
     documents = [document for each in found if (document := _document(request.view, each)) is not None]
-    page = listing(documents, ASSIGNMENTS, request.query, request.target.path)
+    page = listing(rows(documents), ASSIGNMENTS, request.query, request.target.path)
     return Answer(document={**page, "@odata.context": f"{BASE}/$metadata#{owner}"})
 
 
@@ -232,13 +237,13 @@ def _get_assignment(request: GraphRequest) -> Answer:
 def routes() -> Routes:
     assigned = "servicePrincipals/*/appRoleAssignedTo"
     return {
-        "servicePrincipals": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes_body=True)},
+        "servicePrincipals": {"GET": Route(_list, READ_APPS, LIST), "POST": Route(_create, WRITE_APPS, takes=BODY)},
         "servicePrincipals/*": {
             "GET": Route(_get, READ_APPS, SELECT),
-            "PATCH": Route(_update, WRITE_APPS, takes_body=True),
+            "PATCH": Route(_update, WRITE_APPS, takes=BODY),
             "DELETE": Route(_delete, WRITE_APPS),
         },
-        assigned: {"GET": Route(_assigned_to, READ_ASSIGNMENTS, LIST), "POST": Route(_assign, WRITE_ASSIGNMENTS, takes_body=True)},
+        assigned: {"GET": Route(_assigned_to, READ_ASSIGNMENTS, LIST), "POST": Route(_assign, WRITE_ASSIGNMENTS, takes=BODY)},
         f"{assigned}/*": {"GET": Route(_get_assignment, READ_ASSIGNMENTS, SELECT), "DELETE": Route(_unassign, WRITE_ASSIGNMENTS)},
         "servicePrincipals/*/appRoleAssignments": {"GET": Route(_assignments_of, READ_ASSIGNMENTS, LIST)},
         "groups/*/appRoleAssignments": {"GET": Route(_assignments_of, READ_ASSIGNMENTS, LIST)},

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
@@ -178,12 +179,16 @@ def project(document: Document, kind: Kind, query: Query) -> Document:
     """Return the selected properties, or all of them."""
     if not query.select:
         return document
+    _check_select(kind, query)
+    return {name: value for name, value in document.items() if name in query.select or name.startswith("@")}
+
+
+def _check_select(kind: Kind, query: Query) -> None:
     for name in query.select:
         if name not in kind.properties:
             raise bad_request(
                 f"Parsing OData Select and Expand failed: Could not find a property named '{name}' on type 'microsoft.graph.{kind.name}'.", "BadRequest"
             )
-    return {name: value for name, value in document.items() if name in query.select or name.startswith("@")}
 
 
 def context(kind: Kind, query: Query, *, entity: bool = False) -> str:
@@ -191,30 +196,44 @@ def context(kind: Kind, query: Query, *, entity: bool = False) -> str:
     return f"{BASE}/$metadata#{kind.entity_set}{selected}" + ("/$entity" if entity else "")
 
 
-def _resume(token: str, documents: list[Document]) -> int:
+@dataclass(frozen=True)
+class Row:
+    """One entry of a list: what it can be found by, and how to show it, which only entries of the page are."""
+
+    facts: Document
+    show: Callable[[], Document]
+
+
+def rows(documents: Iterable[Document]) -> list[Row]:
+    """Return the entries of a list whose documents are cheap to make."""
+    return [Row(document, functools.partial(dict, document)) for document in documents]
+
+
+def _resume(token: str, found: list[Row]) -> int:
     """Return where the page that a token asks for begins."""
     try:
         after = json.loads(base64.urlsafe_b64decode(token.encode()))["after"]
-        return next(index for index, document in enumerate(documents) if document["id"] == after) + 1
+        return next(index for index, row in enumerate(found) if row.facts["id"] == after) + 1
     except (ValueError, KeyError, TypeError, StopIteration, binascii.Error) as exc:
         raise GraphError(
             400, "Directory_ExpiredPageToken", "The specified page token value has expired and can no longer be included in your request."
         ) from exc
 
 
-def listing(documents: list[Document], kind: Kind, query: Query, path: str) -> Document:
+def listing(found: list[Row], kind: Kind, query: Query, path: str) -> Document:
     """Return one page of a list, with a link to the next where there is more."""
-    matching = documents
     if query.filter is not None:
         tests = [_predicate(clause, kind, query) for clause in _clauses(query.filter)]
-        matching = [document for document in documents if all(test(document) for test in tests)]
-    start = _resume(query.skip_token, documents=matching) if query.skip_token is not None else 0
-    page = matching[start : start + query.top]
+        found = [row for row in found if all(test(row.facts) for test in tests)]
+    start = _resume(query.skip_token, found) if query.skip_token is not None else 0
+    page = found[start : start + query.top]
     answer: Document = {"@odata.context": context(kind, query)}
     if query.count and query.advanced and query.skip_token is None:
-        answer["@odata.count"] = len(matching)
-    if start + query.top < len(matching):
-        token = base64.urlsafe_b64encode(json.dumps({"v": 1, "after": page[-1]["id"]}).encode()).decode()
+        answer["@odata.count"] = len(found)
+    if start + query.top < len(found):
+        token = base64.urlsafe_b64encode(json.dumps({"v": 1, "after": page[-1].facts["id"]}).encode()).decode()
         answer["@odata.nextLink"] = f"{BASE}{path}?{urlencode([*query.pairs, ('$skiptoken', token)], safe='$')}"
-    answer["value"] = [project(document, kind, query) for document in page]
+    # A $select of what there isn't is an error of an empty list too.
+    _check_select(kind, query)
+    answer["value"] = [project(row.show(), kind, query) for row in page]
     return answer

@@ -26,6 +26,9 @@ _KEYED: Final = frozenset(
         *("federatedIdentityCredentials", "owners", "members", "appRoleAssignedTo", "appRoleAssignments"),
     }
 )
+NO_BODY: Final = "no body"
+BODY: Final = "a body"
+OPTIONAL_BODY: Final = "a body or none"
 _ENTITY = re.compile(r"([A-Za-z]+)\((?:([A-Za-z]+)=)?'((?:[^']|'')*)'\)")
 _NOT_A_KEY = re.compile(r"\$.*|(microsoft\.)?graph\.[A-Za-z]+|getByIds|delta")
 # Read by POST: these change nothing.
@@ -104,8 +107,12 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-def read_body(text: str, content_type: str) -> dict[str, object]:
-    """Read the JSON object of a write; an empty body is an empty object, which the operation may refuse."""
+def read_body(text: str, content_type: str, takes: str) -> dict[str, object]:
+    """Read the JSON object of a request."""
+    if text and takes == NO_BODY:
+        raise bad_request("This operation takes no request body.", "BadRequest")
+    if not text and takes == BODY:
+        raise bad_request("Empty Payload. JSON content expected.", "BadRequest")
     if not text:
         return {}
     if content_type != "application/json":
@@ -162,12 +169,12 @@ LIST: Final = ("$filter", "$select", "$top", "$count", "$skiptoken")
 
 @dataclass(frozen=True)
 class Route:
-    """One operation: who may, which query options it takes, whether it takes a body, and what does it."""
+    """One operation: who may, which query options and what body it takes, and what does it."""
 
     handle: Handle
     permissions: frozenset[str]
     options: tuple[str, ...] = ()
-    takes_body: bool = False
+    takes: str = NO_BODY
 
 
 Routes = dict[str, dict[str, Route]]

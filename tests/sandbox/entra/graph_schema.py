@@ -23,7 +23,7 @@ from .graph_errors import GraphError, bad_request, invalid_value, read_only, unk
 Check = Callable[[object, str, str], object]
 """Takes a value, the property's name and the resource's; returns the value to keep, or raises."""
 
-_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
 # What may stand in `urn:`-free texts of a URL's path without being encoded.
 _URL_FRIENDLY = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -153,13 +153,13 @@ def url_friendly(limit: int) -> Check:
 
 
 def timestamp(value: object, name: str, kind: str) -> float:
-    """Read a DateTimeOffset."""
+    """Read a DateTimeOffset; one without an offset is UTC, as OData's library reads it on Graph's servers."""
     match = _TIMESTAMP.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise GraphError(400, "BadRequest", f"Cannot convert the literal of '{name}' to the expected type 'Edm.DateTimeOffset'.")
     try:
         fraction = (match[2] or "")[:7]
-        return datetime.datetime.fromisoformat(match[1] + fraction + match[3]).timestamp()
+        return datetime.datetime.fromisoformat(match[1] + fraction + (match[3] or "Z")).timestamp()
     except ValueError as exc:
         raise GraphError(400, "BadRequest", f"Cannot convert the literal of '{name}' to the expected type 'Edm.DateTimeOffset'.") from exc
 

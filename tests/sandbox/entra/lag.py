@@ -6,7 +6,7 @@
 
 A fault with `lag` marks a write. What that write made, changed or deleted is remembered as it was before; requests of the
 places named see it so until the lag is over. A request counts as one of the reads of an object when it names the object in
-its path, query or body (by id, appId, uniqueName, name or tag), or lists without a filter. Uniqueness is checked against the
+its path, filter or body (by id, appId, uniqueName, name or tag), or lists more than what it names. Uniqueness is checked against the
 directory as it is, as in Entra, where it is the first replica that takes the write.
 """
 
@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from .directory import Application, Directory, ServicePrincipal
+from .directory import Application, Directory, ServicePrincipal, User
 
 PLACES: Final = ("read", "write", "token")
 _COLLECTIONS: Final = ("users", "groups", "applications", "service_principals", "assignments", "deleted")
@@ -60,6 +61,11 @@ def _named(item: object) -> set[str]:
     return {name.lower() for name in found if name}
 
 
+def _regrouped(before: object, after: object) -> set[str]:
+    """Return the groups that a user joined or left: whoever lists those looks at the user too."""
+    return before.group_ids ^ after.group_ids if isinstance(before, User) and isinstance(after, User) else set()
+
+
 class Replicas:
     """The directory as a replica that lags behind shows it."""
 
@@ -89,11 +95,11 @@ class Replicas:
         for key in old.keys() | new.keys():
             before, after = old.get(key), new.get(key)
             if before != after:
-                names = frozenset(_named(before) | _named(after))
+                names = frozenset(_named(before) | _named(after) | _regrouped(before, after))
                 self._traces.append(_Trace(collection, key, before, names, lag, until, lag.reads))
 
-    def view(self, place: str, asked: str, *, unfiltered: bool = False) -> Directory:
-        """Return the directory as seen from a place by a request, whose texts say what it asks about; this counts as a read."""
+    def view(self, place: str, asked: AbstractSet[str], *, everything: bool = False) -> Directory:
+        """Return the directory as seen from a place by a request that names what is `asked`; this counts as a read of that."""
         now = self._clock()
         self._traces = [trace for trace in self._traces if not trace.is_over(now)]
         seen = [trace for trace in self._traces if place in trace.lag.places]
@@ -109,8 +115,8 @@ class Replicas:
                 items.pop(trace.key, None)
             else:
                 items[trace.key] = trace.before
-        wanted = asked.lower()
+        wanted = {name.lower() for name in asked}
         for trace in seen:
-            if trace.reads is not None and (unfiltered or any(name in wanted for name in trace.names)):
+            if trace.reads is not None and (everything or not wanted.isdisjoint(trace.names)):
                 trace.reads -= 1
         return view

@@ -136,12 +136,12 @@ class Service:
         self._settings = settings
         self._clock = clock
         self.directory = load_cast(settings.cast, clock)
+        self._state = StateFile(settings.state, self.directory)
+        secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
         self.keys = KeyRing()
         self.journal = Journal(settings.log)
         self.faults = FaultBoard()
         self.replicas = Replicas(self.directory, clock)
-        self._state = StateFile(settings.state, self.directory)
-        secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
         self.grants = GrantStore(clock)
         verifier = AssertionVerifier(issuer_keys or DiscoveredKeys(settings.issuer_ca, settings.issuer_at), clock)
         tokens = TokenEndpoint(
@@ -215,8 +215,9 @@ class Service:
         call = self._call(request)
         with contextlib.ExitStack() as stack:
             stack.callback(self.journal.add, call.entry)
-            action = self.faults.take(self._asked(call))
-            response = await self._faulty(call, action) if action is not None else None
+            asked = self._asked(call)
+            action = self.faults.take(asked)
+            response = await self._faulty(call, asked, action) if action is not None else None
             if response is None:
                 response = await self._dispatch(call)
             call.entry.status = response.status
@@ -231,9 +232,9 @@ class Service:
         claims = self.keys.verify(token) if scheme.lower() == "bearer" and self.faults.faults else None
         return Asked(call.entry.host, call.entry.method, call.entry.path, call.entry.write, None if claims is None else str(claims.get("appid")))
 
-    async def _faulty(self, call: Call, action: Action) -> web.Response | None:
+    async def _faulty(self, call: Call, asked: Asked, action: Action) -> web.Response | None:
         """Apply a fault; None means that the double itself answers."""
-        call.entry.fault = True
+        call.entry.fault, call.entry.client_id = True, asked.client
         call.lag = action.lag
         await asyncio.sleep(action.delay)
         if action.drop == "before":

@@ -144,14 +144,38 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 class _ConnectProxy:
     """A CONNECT proxy that knows the double's host names and nothing else."""
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._tasks: set[asyncio.Task[None] | None] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serve(reader, writer)
+            await _close(writer)
+        finally:
+            self._tasks.discard(task)
+
+    async def end(self) -> None:
+        """Close the connections that clients keep open."""
+        tasks = [task for task in self._tasks if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, *_rest = head.split(" ")
             if method != "CONNECT" or target not in (f"{LOGIN_HOST}:443", f"{GRAPH_HOST}:443"):
@@ -159,12 +183,14 @@ class _ConnectProxy:
                 await writer.drain()
             else:
                 await self._tunnel(reader, writer)
-        writer.close()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+        try:
+            await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+        finally:
+            await _close(upstream_writer)
 
 
 class _Thread:
@@ -196,10 +222,12 @@ class _Thread:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         async with running(self._service) as (port, admin_port):
-            proxy = await asyncio.start_server(_ConnectProxy(port), "127.0.0.1", 0)
+            connections = _ConnectProxy(port)
+            proxy = await asyncio.start_server(connections, "127.0.0.1", 0)
             self._ports.set_result((port, admin_port, proxy.sockets[0].getsockname()[1]))
             await self._stop.wait()
             proxy.close()
+            await connections.end()
         # A moment for connections just cut to be closed at both ends.
         await asyncio.sleep(0.01)
 

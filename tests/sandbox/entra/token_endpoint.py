@@ -81,7 +81,7 @@ class TokenEndpoint:
 
     def application(self, client_id: str) -> Application:
         """Find a client whose application and service principal are both there and enabled, as far as this replica knows."""
-        view = self._replicas.view("token", client_id)
+        view = self._replicas.view("token", {client_id})
         app = view.application(client_id)
         if app is None:
             raise StsError(700016, client_id=client_id, tenant=self._directory.tenant.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import signal
 import socket
 import ssl
@@ -15,11 +16,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from tests.sandbox.entra.graphkit import AUTOMATION, GRAPH
 from tests.sandbox.entra.service import Address
 from tests.sandbox.entra.testkit import CAST, make_authority
+from tests.sandbox.entra.walk import TOKEN
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,6 +82,37 @@ def test_signal_ends_it_at_once_with_clients_connected(tmp_path: Path, number: s
     assert '"event": "stopped"' in (tmp_path / "entra.log").read_text("utf-8")
 
 
+def ask(port: int, folder: Path, method: str, url: str, body: str | None = None, **headers: str) -> dict[str, Any]:
+    """Send one request straight to the double, for one of Microsoft's hosts."""
+    target = urlsplit(url)
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=15)
+    connection.request(method, target.path + (f"?{target.query}" if target.query else ""), body, {"Host": target.netloc, **headers})
+    answer: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer
+
+
+def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    arguments = command(tmp_path, state=str(tmp_path / "state.json"))
+    port = int(arguments[arguments.index("--listen") + 1].rpartition(":")[2])
+    made: dict[str, Any] = {}
+    for attempt in range(2):
+        with subprocess.Popen(arguments, cwd=ROOT) as process:
+            try:
+                wait_for(port, process)
+                secret = (tmp_path / "secrets" / "automation.secret").read_text("utf-8")
+                form = {"grant_type": "client_credentials", "client_id": AUTOMATION, "client_secret": secret, "scope": f"{GRAPH[:-5]}/.default"}
+                token = ask(port, tmp_path, "POST", TOKEN, urlencode(form), **{"Content-Type": "application/x-www-form-urlencoded"})
+                headers = {"Authorization": f"Bearer {token['access_token']}", "Content-Type": "application/json"}
+                if attempt == 0:
+                    made = ask(port, tmp_path, "POST", f"{GRAPH}/applications", '{"displayName": "kept"}', **headers)
+                else:
+                    assert ask(port, tmp_path, "GET", f"{GRAPH}/applications/{made['id']}", **headers) == made
+            finally:
+                process.kill()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -84,6 +120,7 @@ def test_signal_ends_it_at_once_with_clients_connected(tmp_path: Path, number: s
         pytest.param({"admin": "10.1.2.3:8090"}, "loopback only", id="admin-on-a-network"),
         pytest.param({"listen": "443"}, "ADDRESS:PORT", id="no-address"),
         pytest.param({"listen": "localhost:443"}, "localhost", id="a-name-for-an-address"),
+        pytest.param({"state": str(CAST)}, "remove the file", id="no-state"),
         pytest.param({"cast": "/nowhere.yml"}, "/nowhere.yml", id="no-cast"),
         pytest.param({"cert": "/nowhere.pem"}, "No such file", id="no-certificate"),
         pytest.param({"colour": "blue"}, "--colour", id="unknown-option"),

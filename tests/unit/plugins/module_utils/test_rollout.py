@@ -85,15 +85,21 @@ def test_a_release_nobody_noted_is_restarted_once(running: Api, kube: Kube) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "key"),
-    [(TEAM.proxy_secret, "client-secret"), (TEAM.proxy_secret, "client-id"), (TEAM.proxy_secret, "cookie-secret"), (TEAM.store_secret, "redis-password")],
+    ("name", "key", "restarted"),
+    [
+        (TEAM.proxy_secret, "client-secret", [RELEASE]),
+        (TEAM.proxy_secret, "client-id", [RELEASE]),
+        (TEAM.proxy_secret, "cookie-secret", [RELEASE]),
+        (TEAM.store_secret, "redis-password", [TEAM.store_name, RELEASE]),
+    ],
 )
-def test_a_changed_secret_restarts_the_pods(running: Api, kube: Kube, name: str, key: str) -> None:
+def test_a_changed_secret_restarts_the_pods_that_read_it(running: Api, kube: Kube, name: str, key: str, restarted: list[str]) -> None:
+    """And no others: a bundled store holds the sessions in memory, so it must outlive a new client secret."""
     _mark(kube, fresh=True)
     before = _markers(running, RELEASE)[0]
     _rotate(running, name, key)
     running.read_only = True
-    assert len(_mark(kube, check=True).changes) == 2
+    assert [change.obj["metadata"]["name"] for change in _mark(kube, check=True).changes] == restarted
     running.read_only = False
     journal = _mark(kube)
     assert all("restart" in reason for change in journal.changes for reason in change.reasons)
@@ -122,24 +128,24 @@ def test_the_marker_is_ours_and_leaves_helm_s_fields(running: Api, kube: Kube) -
 
 
 def test_the_marker_says_nothing_of_the_values(running: Api, kube: Kube) -> None:
-    marker = _rollout.secret_marker(kube, TEAM)
+    marker = _rollout.secret_markers(kube, TEAM)[RELEASE]
     assert 8 <= len(marker) <= 63
     _rotate(running, key="cookie-secret")
-    assert _rollout.secret_marker(kube, TEAM) != marker, "keyed: the same client secret looks different elsewhere"
+    assert _rollout.secret_markers(kube, TEAM)[RELEASE] != marker, "keyed: the same client secret looks different elsewhere"
 
 
 def test_values_do_not_run_into_each_other(running: Api, kube: Kube) -> None:
-    marker = _rollout.secret_marker(kube, TEAM)
+    marker = _rollout.secret_markers(kube, TEAM)[RELEASE]
     running.edit("Secret", TEAM.proxy_secret, lambda obj: obj["data"].update({"client-id": encode("idh"), "client-secret": encode("ush-client")}))
-    assert _rollout.secret_marker(kube, TEAM) != marker
+    assert _rollout.secret_markers(kube, TEAM)[RELEASE] != marker
 
 
 def test_the_password_of_an_external_store_counts(api: Api, kube: Kube) -> None:
     external = team({"session_store": {"type": "external", "url": "rediss://x:6380", "secret": {"name": "theirs", "key": "password"}}})
     api.seed(_secret(TEAM.proxy_secret, cookie_secret="c"), _secret("theirs", password="one"))
-    marker = _rollout.secret_marker(kube, external)
+    marker = _rollout.secret_markers(kube, external)[RELEASE]
     _rotate(api, "theirs", "password")
-    assert _rollout.secret_marker(kube, external) != marker
+    assert _rollout.secret_markers(kube, external)[RELEASE] != marker
     assert _rollout.deployments(external) == (RELEASE,)
 
 
