@@ -413,14 +413,53 @@ def test_a_stored_one_whose_value_is_gone_is_forgotten(world: World, api: Api) -
     world.assert_settled()
 
 
-def test_rotating_again_after_a_kill_makes_one_that_was_never_stored_before(world: World) -> None:
-    """Whoever rotates since the Secret was seen by others can't use what lay in it."""
+def test_rotating_again_after_a_kill_finishes_the_one_that_was_begun(world: World) -> None:
+    """What was asked for then is what is asked for now: one new secret, not two."""
     world.settle()
     with pytest.raises(Killed):
         world.settle(rotate=True, death=Death(2))
     begun = world.state.next
+    foretold = world.settle(rotate=True, check=True)
+    finished = world.settle(rotate=True)
+    assert kinds(foretold) == kinds(finished)
+    assert begun is not None and world.state.current == begun and len(world.ours) == 2
+    world.retire()
+    world.assert_settled()
+
+
+@pytest.mark.parametrize("overrides", [{"registration": "existing"}, {"credential": "external"}, {"credential": "federated"}], ids=str)
+def test_a_secret_that_is_not_ours_is_not_rotated(world: World, overrides: Object) -> None:
+    with pytest.raises(RegistrationError) as refused:
+        world.with_(**overrides).settle(rotate=True)
+    assert all(value in str(refused.value) for value in overrides.values()) and world.ours == []
+
+
+def test_external_supersedes_ours(world: World, api: Api) -> None:
+    """From a secret of ours to one that somebody else makes, and from a federated credential likewise."""
+    external = world.with_(credential="external")
+    world.settle()
+    old = world.value()
+    api.edit("Secret", world.team.proxy_secret, lambda obj: obj["data"].update({KEY: "dGhlaXJz"}))
+    assert external.keeper().pending() and external.settle().journal.listing() == [] and world.works(old)
+    assert reasons(external.retire(check=True)) == reasons(external.retire()) != []
+    assert world.ours == [] and world.state == State() and world.value() == "theirs"
+    assert not external.keeper().pending() and not external.retire().journal.changed
+    federated = world.with_(credential="federated")
+    federated.release()
+    federated.settle()
+    federated.retire()
+    federated.assert_federated()
+    external.retire()
+    assert world.trusted == [] and world.state == State() and not external.keeper().pending()
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_pods_that_run_nothing_any_more_are_not_waited_for(world: World, api: Api, phase: str) -> None:
+    world.settle()
     world.settle(rotate=True)
-    assert begun is not None and begun.key_id in world.state.previous
+    world.pod("evicted", "t1")
+    world.pod("new-1", "t2")
+    api.the("Pod", "evicted")["status"] = {"phase": phase}
     world.retire()
     world.assert_settled()
 
