@@ -14,6 +14,8 @@ from ansible.plugins.action import ActionBase
 
 from tests.golden import model
 
+Model = t.Callable[..., dict[str, t.Any]]  # a team's name and what differs -> its compiled model
+
 
 def make_action(kind: type[ActionBase], options: dict[str, t.Any], *, check: bool = False, diff: bool = False) -> t.Any:
     task = Task()

@@ -13,38 +13,17 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.platform.gateway_auth.plugins.action.entra_application import STATES, ActionModule
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import _IDENTITY
 from tests.sandbox.entra.graphkit import permit
 from tests.sandbox.entra.testkit import Double, control
-from tests.unit.support.actions import run_action, team_model, texts
+from tests.unit.support.actions import Model, run_action, texts
 from tests.unit.support.api import Api
-from tests.unit.support.entra import calls, environ, faults, forget, reach, state, writes
+from tests.unit.support.entra import calls, faults, forget, state, writes
 
 Object = dict[str, t.Any]
 LEAST = ("Application.ReadWrite.OwnedBy", "GroupMember.Read.All", "User.ReadBasic.All")
 TEAM_A = "aaaaaaaa-0000-4000-8000-00000000000a"  # the cast's, made by hand
 ONCALL = "5f0c0c7e-0000-4000-8000-0000000000a2"
 DENIED = {"status": 403, "body": {"error": {"code": "Authorization_RequestDenied", "message": "no"}}}
-
-
-@pytest.fixture(autouse=True)
-def _identity(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in _IDENTITY:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ(double).items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def model(double: Double, kubeconfig: str) -> t.Callable[..., Object]:
-    def make(name: str = "team-a", **overrides: t.Any) -> Object:
-        given = {"registration": "managed", "client_id": "", "client_secret": None, "environment": "sandbox", "graph": reach(double), **overrides}
-        return team_model(kubeconfig, name, **given)
-
-    return make
-
-
-Model = t.Callable[..., Object]
 
 
 def run(models: dict[str, Object], *, check: bool = False, **options: t.Any) -> Object:
@@ -81,7 +60,9 @@ def test_sequence(double: Double, model: Model, api: Api) -> None:
     assert run(created["models"])["models"] == created["models"] == again["models"]
 
     off = run(given, state="disabled")
-    assert all(outcome["changed"] for outcome in off["teams"].values()) and not any(outcome["changed"] for outcome in run(given, state="disabled")["teams"].values())
+    assert all(outcome["changed"] for outcome in off["teams"].values()) and not any(
+        outcome["changed"] for outcome in run(given, state="disabled")["teams"].values()
+    )
     assert not any(outcome["changed"] for outcome in run(given)["teams"].values())
     assert run(given, state="enabled")["teams"]["team-b"]["changed"]
 

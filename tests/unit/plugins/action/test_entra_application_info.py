@@ -16,20 +16,19 @@ from ansible_collections.platform.gateway_auth.plugins.action.entra_application_
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import encode
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.sandbox.entra.testkit import Double
-from tests.unit.support.actions import run_action, texts
+from tests.unit.support.actions import Model, run_action, texts
 from tests.unit.support.api import Api
 from tests.unit.support.entra import calls, forget, writes
 
-from .test_entra_application import ONCALL, Model, _identity, model  # noqa: F401 - fixtures
-
 Object = dict[str, t.Any]
+ONCALL = "5f0c0c7e-0000-4000-8000-0000000000a2"
 
 
 def run(models: dict[str, Object], **options: t.Any) -> Object:
     return run_action(ActionModule, {"models": models, **options})
 
 
-def test_from_entra(double: Double, model: Model, api: Api) -> None:  # noqa: F811
+def test_from_entra(double: Double, model: Model, api: Api) -> None:
     given = {"team-a": model(), "team-b": model("team-b")}
     before = run(given)
     assert before["teams"]["team-a"]["data"]["registration"] == {"exists": False} and before["models"] == given
@@ -43,12 +42,12 @@ def test_from_entra(double: Double, model: Model, api: Api) -> None:  # noqa: F8
     assert not [text for text in texts(found) if double.secret("automation") in text]
 
 
-def test_a_client_id_that_nobody_has_fails_alone(double: Double, model: Model, api: Api) -> None:  # noqa: F811
+def test_a_client_id_that_nobody_has_fails_alone(double: Double, model: Model, api: Api) -> None:
     result = run({"team-a": model(client_id="12345678-0000-4000-8000-000000000000"), "team-b": model("team-b")})
     assert result["teams"]["team-a"]["failed"] and not result["teams"]["team-b"]["failed"]
 
 
-def test_from_the_cluster_entra_is_not_asked(double: Double, model: Model, api: Api) -> None:  # noqa: F811
+def test_from_the_cluster_entra_is_not_asked(double: Double, model: Model, api: Api) -> None:
     annotations = {"gateway-auth/groups": f'{{"team-a-oncall": "{ONCALL}"}}'}
     meta = {"name": "oauth2-proxy-team-a", "namespace": "monitoring-team-a", "annotations": annotations}
     api.seed({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"client-id": encode("an-id")}})
@@ -58,7 +57,7 @@ def test_from_the_cluster_entra_is_not_asked(double: Double, model: Model, api: 
     assert not calls(double)
 
 
-def test_what_the_cluster_does_not_know_entra_is_asked_for(double: Double, model: Model, api: Api) -> None:  # noqa: F811
+def test_what_the_cluster_does_not_know_entra_is_asked_for(double: Double, model: Model, api: Api) -> None:
     made = run_action(Application, {"models": {"team-a": model()}})["models"]["team-a"]
     forget(double)
     result = run({"team-a": model(allowed_groups=[{"id": "", "name": "team-a-oncall"}])}, source="cluster")
@@ -66,6 +65,6 @@ def test_what_the_cluster_does_not_know_entra_is_asked_for(double: Double, model
     assert team.client_id == made["client_id"] and team.proxy_groups == (ONCALL,) and calls(double)
 
 
-def test_options(double: Double, model: Model, api: Api) -> None:  # noqa: F811
+def test_options(double: Double, model: Model, api: Api) -> None:
     with pytest.raises(AnsibleError):
         run({"team-a": model()}, source="memory")

@@ -69,7 +69,15 @@ def test_endpoints_are_the_inventory_s() -> None:
     assert endpoint_of(managed()) == GraphEndpoint.for_cloud("global")
 
 
-SHELL = {"HTTPS_PROXY": "http://shell:1", "https_proxy": "http://shell:2", "ALL_PROXY": "x", "no_proxy": "*", "SSL_CERT_FILE": "/shell.pem", "SSL_CERT_DIR": "/d", "A": "b"}
+SHELL = {
+    "HTTPS_PROXY": "http://shell:1",
+    "https_proxy": "http://shell:2",
+    "ALL_PROXY": "x",
+    "no_proxy": "*",
+    "SSL_CERT_FILE": "/shell.pem",
+    "SSL_CERT_DIR": "/d",
+    "A": "b",
+}
 
 
 def test_the_shell_s_proxy_and_ca_are_used_where_the_inventory_has_none() -> None:

@@ -25,7 +25,14 @@ CLIENT_ID = "aaaaaaaa-0000-4000-8000-00000000000a"
 def _remember(api: Api, groups: dict[str, str] | None = None, client_id: str = "") -> None:
     annotations = {GROUPS: json.dumps(groups)} if groups else {}
     data = {"client-id": encode(client_id)} if client_id else {}
-    api.seed({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "oauth2-proxy-team-a", "namespace": "monitoring-team-a", "annotations": annotations}, "data": data})
+    api.seed(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "oauth2-proxy-team-a", "namespace": "monitoring-team-a", "annotations": annotations},
+            "data": data,
+        }
+    )
 
 
 def test_no_change_is_no_change() -> None:
@@ -33,7 +40,9 @@ def test_no_change_is_no_change() -> None:
 
 
 def test_changes_with_reasons_and_a_diff() -> None:
-    change = EntraChange("update_application", "update", "app registration 'x'", ("set a", "add b"), {"a": 1, "b": {"c": [2]}}, before={"a": None, "b": {"c": []}})
+    change = EntraChange(
+        "update_application", "update", "app registration 'x'", ("set a", "add b"), {"a": 1, "b": {"c": [2]}}, before={"a": None, "b": {"c": []}}
+    )
     outcome = entra_outcome([change], ["look at this"])
     assert outcome.changed and outcome.data == {"findings": ["look at this"]}
     assert outcome.changes == [{"action": "update", "object": "app registration 'x'", "reasons": ["set a", "add b"]}]
