@@ -16,6 +16,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_value
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections import collection_version
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import has_identity
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
 
 
 class ActionModule(BatchAction):
@@ -40,7 +41,9 @@ class ActionModule(BatchAction):
             if team.chart not in versions:
                 versions[team.chart] = _helm.chart_version(team.chart)
             self._releases[team.name] = release
-            self._writes[team.name] = bool(_helm.upgrade_reasons(release, versions[team.chart], release_values(team)))
+            known = from_cluster(team)
+            # A team with groups that nobody has looked up yet has no release of ours either.
+            self._writes[team.name] = bool(known.named_groups or _helm.upgrade_reasons(release, versions[team.chart], release_values(known)))
             if not self._writes[team.name]:
                 continue
             if not proven:

@@ -238,7 +238,7 @@ def test_sign_in_switched_off_stays_off_until_somebody_says_so(sandbox: Sandbox,
             {"client_id": "dddddddd-0000-4000-8000-00000000000d"}, ["dddddddd-0000-4000-8000-00000000000d", "gateway_auth_client_id"], id="no such app"
         ),
         pytest.param(
-            {"client_id": "aaaaaaaa-0000-4000-8000-00000000000a"}, ["isn't ours", "adopt", "aaaaaaaa-0000-4000-8000-00000000000a"], id="a foreign app"
+            {"client_id": "aaaaaaaa-0000-4000-8000-00000000000a"}, ["is not ours", "adopt", "aaaaaaaa-0000-4000-8000-00000000000a"], id="a foreign app"
         ),
         pytest.param({"tenant_id": "22222222-2222-4222-8222-222222222222"}, ["AZURE_TENANT_ID", "gateway_auth_tenant_id"], id="another tenant"),
         pytest.param(
