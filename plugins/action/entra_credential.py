@@ -40,7 +40,8 @@ class ActionModule(BatchAction):
         if graph is None:
             return self._unread(team)
         journal = self.journal(team)
-        application = _entra_app.read_credentials(graph, team) if team.client_id else {}
+        # In check mode of a first onboarding there is no registration yet.
+        application = _entra_app.read_credentials(graph, team) if team.client_id or not self.check_mode else {}
         keeper = Keeper(team, graph, journal.kube, journal, application, prove)
         try:
             if self.options["stage"] == "settle":

@@ -175,8 +175,6 @@ class Keeper:
             dropped = dataclasses.replace(state, next=None)
             return (secret if self.journal.check else self._write(secret, dropped, drop=NEXT_KEY)), dropped
         self._note("update", f"Secret {self._place}", [f"go on with {what}, which an earlier run added"])
-        if self.journal.check:
-            return secret, state
         return self._promote(secret, state)
 
     def _why_new(self, secret: Object | None, state: State, *, rotate: bool, when_old: bool) -> str:
@@ -201,6 +199,7 @@ class Keeper:
         what = f"client secret of the {describe(self.team)}"
         if self.journal.check:
             self._note("create", what, [f"add a client secret: {reason}", f"store it in Secret {self._place}"])
+            self._note_promotion("the new client secret")
             return
         if secret is None:
             raise RegistrationError(f"Secret {self._place} doesn't exist.", "Run the whole of onboard_team: role team_secrets creates it.")
@@ -242,13 +241,21 @@ class Keeper:
     def _promote(self, secret: Object, state: State) -> tuple[Object, State]:
         """Prove the next secret, then put it where the pods read."""
         assert state.next is not None  # noqa: S101 - for mypy
-        value = decode(secret, NEXT_KEY) or ""
-        self._until_proven(f"client secret {state.next.key_id}", lambda: self.prove(self.team, secret=value))
         previous = [*state.previous, *([state.current.key_id] if state.current is not None else [])]
         promoted = State(state.next, None, tuple(dict.fromkeys(previous)), state.federated)
-        secret = self._write(secret, promoted, put={KEY: value}, drop=NEXT_KEY)
-        self._note("update", f"Secret {self._place}", [f"client secret {state.next.key_id} is proven at the token endpoint and takes over"])
+        what = f"client secret {state.next.key_id}"
+        if self.journal.check:
+            data = secret["data"]
+            secret = {**secret, "data": {**{name: text for name, text in data.items() if name != NEXT_KEY}, KEY: data[NEXT_KEY]}}
+        else:
+            value = decode(secret, NEXT_KEY) or ""
+            self._until_proven(what, lambda: self.prove(self.team, secret=value))
+            secret = self._write(secret, promoted, put={KEY: value}, drop=NEXT_KEY)
+        self._note_promotion(what)
         return secret, promoted
+
+    def _note_promotion(self, what: str) -> None:
+        self._note("update", f"Secret {self._place}", [f"{what} is proven at the token endpoint and takes over"])
 
     def _until_proven(self, what: str, ask: collections.abc.Callable[[], None]) -> None:
         """Several times in a row: Entra's replicas learn of a credential one after the other."""
@@ -332,6 +339,8 @@ class Keeper:
         self.graph.until(attempt, what)
 
     def _federated(self) -> list[Object]:
+        if not self.application:  # check mode of a first onboarding
+            return []
         return self.graph.list(
             f"/applications/{self.application['id']}/federatedIdentityCredentials", what=f"list federated credentials of the {describe(self.team)}"
         )

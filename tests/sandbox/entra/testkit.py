@@ -237,7 +237,7 @@ def running_double(folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | No
     """Run a double until the block ends; with a state file, the next one goes on where this one ended."""
     authority, clock = make_authority(folder), Clock()
     free = Address("127.0.0.1:0")
-    settings = Settings(free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca, state)
+    settings = Settings(free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca, state=state)
     service = Service(settings, clock, issuer_keys)
     thread = _Thread(service)
     try:

@@ -14,6 +14,8 @@ from ansible.plugins.action import ActionBase
 
 from tests.golden import model
 
+Model = t.Callable[..., dict[str, t.Any]]  # a team's name and what differs -> its compiled model
+
 
 def make_action(kind: type[ActionBase], options: dict[str, t.Any], *, check: bool = False, diff: bool = False) -> t.Any:
     task = Task()
@@ -52,3 +54,16 @@ def team_model(kubeconfig: str, name: str = "team-a", **overrides: t.Any) -> dic
             for app in model()["apps"]
         ]
     return model({**renamed, **overrides})
+
+
+def texts(value: t.Any) -> t.Iterator[str]:
+    """Every text anywhere in a result, keys included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from texts(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from texts(item)
+    else:
+        yield str(value)

@@ -80,3 +80,17 @@ def test_what_was_done_before_it_failed_is_told(running: Api, kubeconfig: str, m
     assert outcome["failed"] and outcome["changed"]
     assert [change["action"] for change in outcome["changes"]] == ["install", "update", "update"]
     assert team.release in outcome["msg"]
+
+
+def test_without_a_plan_it_restarts_and_waits_all_the_same(running: Api, kubeconfig: str) -> None:
+    """As rotate_team uses it: the release itself isn't looked at."""
+
+    def roll() -> Object:
+        return t.cast("Object", run_action(ActionModule, {"models": models(kubeconfig)})["teams"]["team-a"])
+
+    _roll(kubeconfig, INSTALLED)
+    assert not roll()["changed"]
+    running.edit("Secret", "oauth2-proxy-team-a", lambda obj: obj["data"].update({"cookie-secret": encode("new")}))
+    restarted = roll()
+    assert restarted["changed"] and not restarted["failed"] and len(restarted["changes"]) == 1
+    assert not roll()["changed"]

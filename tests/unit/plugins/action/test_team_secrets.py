@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible.errors import AnsibleError
 
 from ansible_collections.platform.gateway_auth.plugins.action.team_secrets import ActionModule
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import decode
@@ -86,3 +87,28 @@ def test_the_wrong_cluster_is_everybody_s_outcome(api: Api, kubeconfig: str) -> 
     teams = run_action(ActionModule, {"models": wrong})["teams"]
     assert all(outcome["failed"] and "99999999" in outcome["msg"] for outcome in teams.values())
     assert not api.writes
+
+
+@pytest.mark.parametrize(
+    ("rotate", "name", "key"), [("cookie_secret", "oauth2-proxy-team-a", "cookie-secret"), ("redis_password", "oauth2-proxy-redis-team-a", "redis-password")]
+)
+def test_rotation(api: Api, kubeconfig: str, rotate: str, name: str, key: str) -> None:
+    given = {"models": models(kubeconfig)}
+    run_action(ActionModule, given)
+    before = decode(api.the("Secret", name), key)
+    api.read_only = True
+    foretold = run_action(ActionModule, {**given, "rotate": rotate}, check=True, diff=True)["teams"]["team-a"]
+    api.read_only = False
+    assert decode(api.the("Secret", name), key) == before
+    rotated = run_action(ActionModule, {**given, "rotate": rotate}, diff=True)
+    after = decode(api.the("Secret", name), key)
+    assert rotated["teams"]["team-a"]["changes"] == foretold["changes"] and before != after
+    assert before and after and before not in json.dumps(rotated) and after not in json.dumps(rotated)
+    assert not run_action(ActionModule, given)["teams"]["team-a"]["changed"]
+
+
+def test_a_rotation_that_there_is_not(api: Api, kubeconfig: str) -> None:
+    with pytest.raises(AnsibleError):
+        run_action(ActionModule, {"models": models(kubeconfig), "rotate": "client_secret"})
+    outcome = run_action(ActionModule, {"models": models(kubeconfig), "rotate": "cookie_secret"})["teams"]["team-a"]
+    assert outcome["failed"] and "Onboard" in outcome["msg"] and not api.writes

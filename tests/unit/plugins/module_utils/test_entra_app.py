@@ -417,6 +417,22 @@ def test_a_group_found_by_its_name_is_not_looked_up_by_its_id() -> None:
     assert _entra_app.judge_groups(team, {}) == []
 
 
+def test_members_with_more_groups_than_a_token_holds(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    permit(double, (*LEAST, "Directory.Read.All"))
+    control(double, "PUT", "/users/alice/groups", ["team-a-developers", "team-a-oncall", "team-b-developers"])
+    team = managed(admin_groups=[{"id": ADMINS, "name": "platform-admins"}])
+    asked, over = _entra_app.crowded(graph(double), team)
+    assert asked == 3 and over == []
+    monkeypatch.setattr(_entra_app, "OVERAGE", 2)
+    forget(double)
+    asked, over = _entra_app.crowded(graph(double), team)
+    assert asked == 3 and over == [f"{ALICE} (3)"]
+    assert len(calls(double)) == 2 + 3 and not writes(double)
+    forget(double)
+    assert _entra_app.crowded(graph(double), team, sample=1)[0] == 2
+    assert len(calls(double)) == 4
+
+
 # --- sign-in, leaving, coming back ---------------------------------------------------------------------------------------------------------
 
 

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing as t
 
 import pytest
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, Service, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, Group, Service, Team
 from tests.golden import model, team
 
 APP = team().apps[0]
@@ -30,6 +32,11 @@ NARROW = App("p", "p.example.com", Service("p", 80, ""), allowed_groups=team({"a
         ("proxy_secret", "oauth2-proxy-team-a"),
         ("store_secret", "oauth2-proxy-redis-team-a"),
         ("cookie_name", "__Host-o2p-team-a"),
+        ("unique_name", "gateway-auth.prod-weu.monitoring.team-a"),
+        ("registration_name", "monitoring team-a (prod-weu)"),
+        ("service_account", "monitoring-oauth2-proxy-team-a"),
+        ("workload_subject", "system:serviceaccount:monitoring-team-a:monitoring-oauth2-proxy-team-a"),
+        ("logout_url", "https://monitoring-oauth2-team-a.apps.example.com/oauth2/sign_out"),
         ("issuer", "https://login.microsoftonline.com/11111111-1111-4111-8111-111111111111/v2.0"),
     ],
 )
@@ -113,3 +120,66 @@ def test_values_are_plain_types_whatever_was_given() -> None:
     made = Team.from_dict(given)
     assert type(made.stack) is str
     assert [type(part) for item in made.node_selector.items() for part in item] == [str, str]
+
+
+# --- what only Entra knows -----------------------------------------------------------------------------------------------------------
+
+NAMED = {
+    "client_id": "",
+    "allowed_groups": [{"id": "", "name": "developers"}, {"id": "1", "name": "oncall"}],
+    "admin_groups": [{"id": "", "name": "admins"}],
+}
+
+
+def _named() -> Team:
+    there = team(NAMED)
+    return dataclasses.replace(there, apps=(dataclasses.replace(APP, allowed_groups=(Group("", "oncall"),)), there.apps[1]))
+
+
+def test_groups_that_are_only_named() -> None:
+    assert _named().named_groups == ("developers", "admins", "oncall")
+    assert team().named_groups == ()
+
+
+def test_resolved() -> None:
+    found = {"developers": "2", "admins": "3", "oncall": "4", "nobody asked": "5"}
+    resolved = _named().resolved("an-id", found)
+    assert resolved.client_id == "an-id" and resolved.named_groups == ()
+    assert resolved.proxy_groups == ("2", "1", "3"), "an id that was given stays"
+    assert resolved.app_groups(resolved.apps[0]) == ("4", "3")
+    assert resolved.group_ids == {"developers": "2", "admins": "3", "oncall": "4"}, "only of groups that are named"
+    assert Team.from_dict(json.loads(json.dumps(resolved.to_dict()))) == resolved
+    assert resolved.resolved("", {}) == resolved, "nothing new changes nothing"
+    assert resolved.resolved("another", {"developers": "9"}).proxy_groups == ("2", "1", "3")
+
+
+def test_resolved_in_part() -> None:
+    there = _named().resolved("", {"developers": "2"})
+    assert there.client_id == "" and there.named_groups == ("admins", "oncall") and there.group_ids == {"developers": "2"}
+
+
+@pytest.mark.parametrize("ask", [lambda there: there.proxy_groups, lambda there: there.app_groups(there.apps[0])], ids=["the proxy's", "an app's"])
+def test_a_group_without_an_id_is_never_left_out(ask: t.Callable[[Team], object]) -> None:
+    """An empty list of groups would let everybody in."""
+    with pytest.raises(UnresolvedError) as refused:
+        ask(_named())
+    assert refused.value.remedy and any(name in str(refused.value) for name in ("developers", "admins", "oncall"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "makes"),
+    [
+        ({"registration": "managed"}, True),
+        ({"registration": "existing"}, False),
+        ({"registration": "managed", "credential": "federated"}, False),
+        ({"registration": "managed", "credential": "external"}, False),
+    ],
+    ids=str,
+)
+def test_whose_client_secret_it_is(overrides: dict[str, t.Any], makes: bool) -> None:
+    assert team(overrides).makes_secret is makes
+
+
+def test_every_group_once() -> None:
+    assert [group.name for group in _named().all_groups] == ["developers", "oncall", "admins", "oncall"], "with an id and without are two"
+    assert len(team({"admin_groups": [{"id": "5f0c0c7e-0000-4000-8000-0000000000a1", "name": "team-a-developers"}]}).all_groups) == 1

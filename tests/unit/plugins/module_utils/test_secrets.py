@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _secrets
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForeignObjectError, SecretError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForeignObjectError, SecretError, UnresolvedError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.golden import team
@@ -381,3 +381,154 @@ def test_a_stored_store_password_that_can_not_work(api: Api, kube: Kube, value: 
     with pytest.raises(SecretError) as error:
         _ensure(kube)
     assert "redis-password" in error.value.message and STORE in error.value.remedy
+
+
+# --- keys of a credential that has a phase of its own ------------------------------------------------------------------------------
+
+
+def _managed(**more: t.Any) -> Team:
+    return team({"registration": "managed", "client_secret": None, **more})
+
+
+def _credential_s(kube: Kube, api: Api, **values: str) -> None:
+    """What the credential's phase puts there, as it does: by a guarded patch."""
+    operations = [{"op": "add", "path": f"/data/{key.replace('_', '-')}", "value": encode(value)} for key, value in values.items()]
+    kube.patch(api.the("Secret", PROXY), operations)
+
+
+def test_the_credential_s_keys_are_left_to_its_phase(api: Api, kube: Kube) -> None:
+    first = _ensure(kube, _managed())
+    assert "client-secret" not in api.the("Secret", PROXY)["data"]
+    assert "generate client-secret" not in str(first.listing())
+    _credential_s(kube, api, client_secret="added", client_secret_next="added next")
+    for given in (_managed(), _managed(credential="federated")):
+        api.forget()
+        assert not _ensure(kube, given).changed and not api.writes
+    assert (_value(api, PROXY, "client-secret"), _value(api, PROXY, "client-secret-next")) == ("added", "added next")
+
+
+@pytest.mark.parametrize("after", [{"registration": "managed"}, {"registration": "managed", "credential": "federated"}, {"credential": "federated"}], ids=str)
+def test_a_client_secret_that_we_applied_stays_until_it_is_superseded(api: Api, kube: Kube, after: Object) -> None:
+    """From a source in the inventory to a credential of ours: pods that start in between find what they need."""
+    _ensure(kube, team())
+    api.edit("Secret", PROXY, lambda obj: obj["data"].update({"client-secret": "bm8="}))
+    _ensure(kube, team())  # ours again, by an apply
+    assert _secrets.applied(api.the("Secret", PROXY), "client-secret")
+    _ensure(kube, team({"client_secret": None, **after}))
+    assert _value(api, PROXY, "client-secret") == GIVEN
+    assert not _ensure(kube, team({"client_secret": None, **after})).changed
+
+
+def _owned(manager: str, operation: str, *keys: str, **data: str) -> Object:
+    fields = {"f:data": {f"f:{key}": {} for key in keys}}
+    return {"metadata": {"managedFields": [{"manager": manager, "operation": operation, "fieldsV1": fields}]}, "data": data}
+
+
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        pytest.param(None, False, id="nothing there"),
+        pytest.param({"metadata": {}}, False, id="nobody's"),
+        pytest.param(_owned("gateway-auth", "Apply", "k", k=encode("v")), True, id="applied"),
+        pytest.param(_owned("gateway-auth", "Apply", "other", k=encode("v")), False, id="another key"),
+        pytest.param(_owned("gateway-auth", "Update", "k", k=encode("v")), False, id="patched"),
+        pytest.param(_owned("kubectl", "Apply", "k", k=encode("v")), False, id="applied by somebody else"),
+        pytest.param(_owned("gateway-auth", "Apply", "k"), False, id="without a value"),
+        pytest.param({"metadata": {"managedFields": [{"manager": "gateway-auth", "operation": "Apply"}]}, "data": {"k": ""}}, False, id="no fields"),
+    ],
+)
+def test_what_our_apply_owns(live: Object | None, expected: bool) -> None:
+    assert _secrets.applied(live, "k") is expected
+
+
+def test_a_client_id_that_is_not_known_yet(api: Api, kube: Kube) -> None:
+    given = _managed(client_id="")
+    with pytest.raises(UnresolvedError) as refused:
+        _ensure(kube, given)
+    assert "entra_app" in str(refused.value) and not api.names("Secret")
+    api.read_only = True
+    assert [change["action"] for change in _ensure(kube, given, check=True).listing()] == ["create", "create"]
+
+
+# --- groups that the inventory only names -----------------------------------------------------------------------------------------
+
+
+def test_ids_of_named_groups_are_remembered(api: Api, kube: Kube) -> None:
+    named = _managed(allowed_groups=[{"id": "", "name": "b"}, {"id": "", "name": "a"}]).resolved("", {"a": "1", "b": "2"})
+    _ensure(kube, named)
+    assert _secrets.remembered_groups(api.the("Secret", PROXY)) == {"a": "1", "b": "2"}
+    assert not _ensure(kube, named).changed
+    _secrets.rotate(named, Journal(kube, check=False), "cookie_secret")
+    assert _secrets.remembered_groups(api.the("Secret", PROXY)) == {"a": "1", "b": "2"}
+    assert not _ensure(kube, named).changed
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "null", '"a"', "7"])
+def test_an_annotation_that_is_not_ours_remembers_nothing(text: str | None) -> None:
+    assert _secrets.remembered_groups({"metadata": {"annotations": {} if text is None else {_secrets.GROUPS: text}}}) == {}
+    assert _secrets.remembered_groups(None) == {} == _secrets.remembered_groups({"metadata": {"annotations": None}})
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------------------------------
+
+ROTATED = {"cookie_secret": (PROXY, "cookie-secret"), "redis_password": (STORE, "redis-password")}
+
+
+@pytest.mark.parametrize("what", ROTATED)
+@pytest.mark.parametrize("given", [team(), _managed()], ids=["given secret", "secret of ours"])
+def test_one_key_is_made_anew_and_nothing_else(api: Api, kube: Kube, what: str, given: Team) -> None:
+    _ensure(kube, given)
+    if given.makes_secret:
+        _credential_s(kube, api, client_secret="added")
+        kube.patch(api.the("Secret", PROXY), [{"op": "add", "path": "/metadata/annotations", "value": {"gateway-auth/credential": "{}"}}])
+    before = {name: (dict(api.the("Secret", name)["data"]), api.the("Secret", name)["metadata"].get("annotations")) for name in (PROXY, STORE)}
+    name, key = ROTATED[what]
+
+    api.read_only = True
+    foretold = Journal(kube, check=True)
+    _secrets.rotate(given, foretold, what)
+    api.read_only = False
+    journal = Journal(kube, check=False)
+    api.forget()
+    _secrets.rotate(given, journal, what)
+    assert journal.listing() == foretold.listing() and api.trace == [f"PATCH Secret {name}"]
+    [change] = journal.listing()
+    assert key in change["reasons"][0] and "log" in change["reasons"][0], "what it costs is told"
+
+    for each in (PROXY, STORE):
+        data, annotations = before[each]
+        after = api.the("Secret", each)
+        assert {item for item in data if data[item] != after["data"][item]} == ({key} if each == name else set())
+        assert set(after["data"]) == set(data) and after["metadata"].get("annotations") == annotations
+    assert decode(api.the("Secret", name), key) not in str(journal.diff()) + str(journal.listing())
+    assert not _ensure(kube, given).changed, "a later run keeps it"
+    _secrets.rotate(given, Journal(kube, check=False), what)
+    assert api.the("Secret", name)["data"][key] != before[name][0][key]
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "seeded", "words"),
+    [
+        pytest.param(_from("secret", PROXY, "client-secret"), "cookie_secret", True, ["somebody else", "cookie-secret"], id="somebody else's Secret"),
+        pytest.param(team({"session_store": {"type": "cookie"}}), "redis_password", True, ["cookie", "no session store"], id="no store"),
+        pytest.param(team({"session_store": {"type": "external", "url": "rediss://x"}}), "redis_password", True, ["external"], id="a store that is not ours"),
+        pytest.param(team(), "cookie_secret", False, ["Onboard"], id="not onboarded"),
+        pytest.param(team(), "redis_password", False, ["Onboard"], id="not onboarded, store"),
+    ],
+)
+def test_what_can_not_be_rotated(api: Api, kube: Kube, given: Team, what: str, seeded: bool, words: list[str]) -> None:
+    if seeded:
+        api.seed(_complete(), _secret(STORE, **{"redis-password": "x" * 32}))
+    with pytest.raises(SecretError) as refused:
+        _secrets.rotate(given, Journal(kube, check=False), what)
+    assert not [word for word in words if word not in str(refused.value)] and not api.writes
+
+
+def test_a_secret_that_is_not_ours_is_rotated_only_when_adopted(api: Api, kube: Kube) -> None:
+    api.seed({**_complete(), "metadata": {"name": PROXY, "namespace": NAMESPACE}})
+    with pytest.raises(ForeignObjectError):
+        _secrets.rotate(team(), Journal(kube, check=False), "cookie_secret")
+    journal = Journal(kube, check=False, adopt=[f"Secret/{PROXY}"])
+    _secrets.rotate(team(), journal, "cookie_secret")
+    assert journal.listing()[0]["reasons"][0].startswith("take over") and _value(api, PROXY, "cookie-secret") != GOOD_COOKIE
+    assert _value(api, PROXY, "client-secret") == GIVEN
