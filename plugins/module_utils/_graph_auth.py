@@ -39,7 +39,8 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # What a token is taken to last when neither the answer nor the token says.
 _LIFETIME_S = 600.0
 
-# (Graph, authority) of each cloud: https://learn.microsoft.com/graph/deployments. "usgov" is GCC High (L4); DoD (L5) has
+# (Graph, authority) of each cloud: https://learn.microsoft.com/graph/deployments and, since it is what tokens name as their issuer,
+# https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud. "usgov" is GCC High (L4); DoD (L5) has
 # https://dod-graph.microsoft.us, given as url.
 CLOUDS: t.Final = {
     "global": ("https://graph.microsoft.com", "https://login.microsoftonline.com"),

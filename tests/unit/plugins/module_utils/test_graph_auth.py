@@ -56,7 +56,7 @@ def _environ(tmp_path: pathlib.Path) -> dict[str, str]:
         ("global", "", "", ("https://graph.microsoft.com", "https://login.microsoftonline.com")),
         ("usgov", "", "", ("https://graph.microsoft.us", "https://login.microsoftonline.us")),
         ("usgov", "https://dod-graph.microsoft.us", "", ("https://dod-graph.microsoft.us", "https://login.microsoftonline.us")),
-        ("china", "", "", ("https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn")),
+        ("china", "", "", ("https://microsoftgraph.chinacloudapi.cn", "https://login.partner.microsoftonline.cn")),
         ("global", "https://graph.example/", "https://login.example/", ("https://graph.example", "https://login.example")),
     ],
 )

@@ -54,7 +54,7 @@ def test_token(name: str, double: Double, transport: HttpTransport) -> None:
     ("client_id", "tenant_id", "secret", "code", "word"),
     [
         pytest.param(CLIENT, TENANT, CANARY, "7000215", "AZURE_CLIENT_SECRET", id="a wrong secret"),
-        pytest.param("cccccccc-0000-4000-8000-00000000000c", TENANT, CANARY, "700016", "AZURE_CLIENT_ID", id="an unknown app"),
+        pytest.param("eeeeeeee-0000-4000-8000-00000000000e", TENANT, CANARY, "700016", "AZURE_CLIENT_ID", id="an unknown app"),
         pytest.param(CLIENT, "22222222-2222-4222-8222-222222222222", CANARY, "90002", "gateway_auth_tenant_id", id="an unknown tenant"),
     ],
 )

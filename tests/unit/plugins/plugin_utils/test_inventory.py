@@ -57,7 +57,7 @@ def test_each_value_knows_its_file_and_line(tmp_path: pathlib.Path) -> None:
         ("gateway_auth_allowed_groups", "host_vars/team-a.yml", 1),
         ("gateway_auth_allowed_groups[0].nothing.at.all", "host_vars/team-a.yml", 2),
         ("gateway_auth_environment", "group_vars/teams.yml", 1),
-        ("gateway_auth_redirect_uris_registered", "group_vars/teams.yml", 8),  # a boolean, which carries no origin itself
+        ("gateway_auth_redirect_uris_registered", "group_vars/teams.yml", 9),  # a boolean, which carries no origin itself
         ("gateway_auth_client_id", "hosts.yml", 4),
     ):
         place = team.place(path)
