@@ -222,7 +222,9 @@ def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], 
         except (GraphConflictError, GraphUncertainError) as exc:
             if attempt == ATTEMPTS - 1:
                 raise _blame(exc, done) from exc
-            unsure = changes[len(done) - before]
+            failed = changes[len(done) - before]
+            # A creation by unique name that finds one there has written to it all that it asks for.
+            unsure = failed if isinstance(exc, GraphUncertainError) or failed.operation == "create_application" else None
             continue
         except GatewayAuthError as exc:
             raise _blame(exc, done) from exc
@@ -311,12 +313,7 @@ def _create_principal(graph: Graph, client_id: str, change: EntraChange, what: s
     path = f"/servicePrincipals(appId={key(client_id)})"
 
     def attempt() -> str | None:
-        try:
-            created = graph.upsert(path, change.body, what=what)
-        except GraphError as exc:
-            if exc.status == 400 and "NoBackingApplicationObject" in exc.code:
-                return None
-            raise
+        created = graph.upsert(path, change.body, what=what)
         if created is not None:
             return str(created["id"])
         found = graph.get(path, {"$select": "id"}, what=what)

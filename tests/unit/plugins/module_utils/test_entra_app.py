@@ -666,6 +666,33 @@ def test_killed_after_the_creation_while_replicas_lag(double: Double, wanted: Ob
     assert state(double) == wanted
 
 
+def test_an_adopted_one_that_a_replica_does_not_show_is_waited_for(double: Double) -> None:
+    made = by_hand(double, principal=False)
+    missing = {"status": 404, "body": {"error": {"code": "Request_ResourceNotFound", "message": "not there"}}}
+    fault: Object = {"match": {"method": "GET", "path_contains": "applications(appId"}, "action": missing, "skip": 1, "times": 3}
+    with faults(double, fault):
+        settled = present(graph(double), managed(client_id=made["client_id"]), adopt=["all"])
+    assert settled.client_id == made["client_id"] and kinds(settled) == ["update_application", "create_principal"]
+
+
+def test_what_somebody_else_did_in_between_is_not_told_as_ours(double: Double) -> None:
+    present(graph(double), managed())
+    alice = control(double, "GET", "/users/alice")[1]["id"]
+    client = graph(double)
+    send = client._transport
+
+    def late(method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float, /) -> t.Any:
+        if method == "POST" and url.endswith("/owners/$ref"):
+            send(method, url, headers, body, timeout)  # another run's, the moment before
+        return send(method, url, headers, body, timeout)
+
+    conflict = {"status": 409, "body": {"error": {"code": "ConcurrencyViolation", "message": "try again"}}}
+    client._transport = late
+    with faults(double, {"match": {"method": "POST", "path_contains": "/owners/"}, "action": conflict, "skip": 1, "times": 1}):
+        settled = _entra_app.settle(client, managed(), adopt=[], check=False, owners={alice: ALICE})
+    assert settled.changes == [] and "user alice" in the(double)["owners"]
+
+
 def test_a_creation_that_nobody_ever_sees_is_given_up(double: Double) -> None:
     with faults(double, {"match": {"write": True}, "action": {"lag": {"reads": 100000}}}), pytest.raises(NotReadyError):
         present(graph(double), managed())

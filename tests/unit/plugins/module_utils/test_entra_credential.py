@@ -808,6 +808,16 @@ def test_an_existing_registration_must_trust_already(federated: World) -> None:
     assert not keeper.journal.changed and not keeper.pending()
 
 
+def test_a_secret_without_data_and_annotations(federated: World, api: Api) -> None:
+    def empty(obj: Object) -> None:
+        del obj["data"]
+        obj["metadata"].pop("annotations", None)
+
+    api.edit("Secret", federated.team.proxy_secret, empty)
+    federated.settle()
+    assert federated.state.federated == "proven" and len(federated.trusted) == 1
+
+
 def test_long_names_stay_apart_and_fit() -> None:
     def name(team: str) -> str:
         keeper = Keeper(managed(name=team), *([None] * 5), lambda *_a, **_k: None)  # type: ignore[arg-type]
