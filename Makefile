@@ -77,7 +77,7 @@ test: .venv/.dev  ## everything CI runs
 	@tests/support/test_all.sh
 
 bench: sandbox .venv/.dev  ## measure, and write docs/benchmarks.md
-	@python -m tests.bench
+	@PYTHONPATH=.venv/collections python -m tests.bench
 
-soak: .venv/.dev  ## the long proofs: sandbox life cycle, repeated onboarding, the second pair of versions
+soak: .venv/.dev  ## the long proofs: every kill point, sandbox life cycle, repeated onboarding, the second pair of versions
 	@tests/support/soak.sh

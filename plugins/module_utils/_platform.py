@@ -15,7 +15,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import carries_our_headers, governing_policy
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import carries_our_headers, client_policies, governing_policy
 
 try:
     import yaml
@@ -63,13 +63,16 @@ def _somebody_elses_policy_serves(journal: Journal, gateway: GatewayRef) -> bool
     A second one on a Gateway is Conflicted, one on a listener replaces ours there: neither is fought. One that governs
     without our rules is an error that prints what to merge.
     """
-    policies = journal.kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", gateway.namespace)
-    rival = governing_policy(policies, gateway, but=HEADER_POLICY_NAME)
+    live = journal.kube.get("gateway.networking.k8s.io/v1", "Gateway", gateway.name, gateway.namespace)
+    rival = governing_policy(client_policies(journal.kube, gateway), gateway, live, but=HEADER_POLICY_NAME)
     if rival is None:
         return False
     if carries_our_headers(rival, gateway):
         return True
-    merge = yaml.safe_dump({"spec": {"headers": header_policy(gateway, {})["spec"]["headers"]}}, sort_keys=False)
+    headers = header_policy(gateway, {})["spec"]["headers"]
+    if rival["spec"].get("headers", {}).get("withUnderscoresAction") == "Allow":
+        headers = {"withUnderscoresAction": "RejectRequest", **headers}
+    merge = yaml.safe_dump({"spec": {"headers": headers}}, sort_keys=False)
     raise GatewayAuthError(
         f"{describe(rival)} already governs Gateway {gateway.namespace}/{gateway.name}; only one may, and it is not ours. It was left alone.",
         f"Merge this into it, or move its settings elsewhere and remove it:\n{merge}",

@@ -80,7 +80,7 @@ def platform_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
                     f"Listener '{name}' of Gateway {where} speaks {listener.get('protocol')}, expected {protocol}.", f"Correct gateway_auth_gateway.{option}."
                 )
             )
-    return problems + _envoy_problems(kube, reference) + _header_policy_problems(kube, reference)
+    return problems + _envoy_problems(kube, reference) + _header_policy_problems(kube, reference, gateway)
 
 
 def _crd_problems(kube: Kube) -> list[Problem]:
@@ -145,15 +145,14 @@ def _envoy_version(container: Object) -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
-def _header_policy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+def _header_policy_problems(kube: Kube, reference: GatewayRef, gateway: Object) -> list[Problem]:
     """Judged by effect: whichever ClientTrafficPolicy governs the HTTPS listener must carry our early headers."""
     where = f"listener '{reference.https_listener}' of Gateway {reference.namespace}/{reference.name}"
     remedy = "Run playbooks/prepare_gateway.yml first."
-    policies = kube.list("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", reference.namespace)
-    policy = governing_policy(policies, reference)
+    policy = governing_policy(client_policies(kube, reference), reference, gateway)
     if policy is None:
         return [Problem(f"No header policy governs {where}: forged identity headers would pass.", remedy, soft=True, ours=True)]
-    name = f"{reference.namespace}/{policy['metadata']['name']}"
+    name = f"{policy['metadata']['namespace']}/{policy['metadata']['name']}"
     if not carries_our_headers(policy, reference):
         return [
             Problem(
@@ -168,16 +167,28 @@ def _header_policy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
     return []
 
 
-def governing_policy(policies: list[Object], reference: GatewayRef, but: str = "") -> Object | None:
+def client_policies(kube: Kube, reference: GatewayRef) -> list[Object]:
+    """Every ClientTrafficPolicy this identity may see; a selector reaches Gateways of other namespaces too (Envoy Gateway 1.9)."""
+    version, kind = "gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"
+    try:
+        return kube.list(version, kind)
+    except ForbiddenError:
+        return kube.list(version, kind, reference.namespace)
+
+
+def governing_policy(policies: list[Object], reference: GatewayRef, gateway: Object | None, but: str = "") -> Object | None:
     """The ClientTrafficPolicy in effect on the HTTPS listener: one for the listener replaces the Gateway's, the oldest wins.
 
-    ``but``: the name of one to leave out.
+    ``but``: the name of one in the Gateway's namespace to leave out.
     """
     found: dict[str, list[Object]] = {"listener": [], "gateway": []}
     for policy in policies:
-        if policy["metadata"]["name"] == but:
+        at_home = policy["metadata"]["namespace"] == reference.namespace
+        if at_home and policy["metadata"]["name"] == but:
             continue
-        for target in target_refs(policy):
+        if _is_selected(policy, reference, gateway, at_home=at_home):
+            found["gateway"].append(policy)
+        for target in target_refs(policy) if at_home else ():
             if target.get("kind") == "Gateway" and target.get("name") == reference.name:
                 if target.get("sectionName") == reference.https_listener:
                     found["listener"].append(policy)
@@ -187,10 +198,21 @@ def governing_policy(policies: list[Object], reference: GatewayRef, but: str = "
     return min(candidates, key=lambda policy: str(policy["metadata"].get("creationTimestamp")), default=None)
 
 
+def _is_selected(policy: Object, reference: GatewayRef, gateway: Object | None, *, at_home: bool) -> bool:
+    """Whether a policy's ``targetSelectors`` choose our Gateway; they can't name a listener."""
+    selectors = (policy.get("spec") or {}).get("targetSelectors") or []
+    if not at_home:
+        # Namespaces, grants and what Envoy Gateway watches decide there: its own word on the policy is the only exact one.
+        return bool(selectors) and bool(policy_verdict(policy, reference).ok)
+    labels = ((gateway or {}).get("metadata") or {}).get("labels") or {}
+    return any(selector.get("kind") == "Gateway" and _selects(selector, labels) for selector in selectors)
+
+
 def carries_our_headers(policy: Object, reference: GatewayRef) -> bool:
     """Whether a policy sets and strips at least what ours does, and undoes none of it."""
     ours = header_policy(reference, {})["spec"]["headers"]["earlyRequestHeaders"]
-    early = ((policy.get("spec") or {}).get("headers") or {}).get("earlyRequestHeaders") or {}
+    headers = (policy.get("spec") or {}).get("headers") or {}
+    early = headers.get("earlyRequestHeaders") or {}
     names = {str(name).lower() for name in early.get("remove") or []}
     added = [item for key in ("add", "addIfAbsent") for item in early.get(key) or [] if str(item.get("name")).lower().startswith("x-auth-request-")]
     return (
@@ -198,6 +220,8 @@ def carries_our_headers(policy: Object, reference: GatewayRef) -> bool:
         and {str(name).lower() for name in ours["remove"]} <= names
         and all(item in (early.get("removeOnMatch") or []) for item in ours["removeOnMatch"])
         and not added
+        # X_Auth_Request_Email: no pattern of ours matches it, and CGI, WSGI and the like read it as the real one.
+        and headers.get("withUnderscoresAction") != "Allow"
     )
 
 

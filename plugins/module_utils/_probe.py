@@ -30,6 +30,8 @@ HEAD_LIMIT = 64 * 1024
 # Several at once, because a Service spreads connections over the Envoy replicas and each replica converges by itself.
 PARALLEL = 4
 POLL_EVERY = 0.05
+# What a program asks for: with it a missing session is a plain 401.
+PROGRAM: t.Final = {"Accept": "application/json"}
 REFUSED = 401
 DEFAULT_PORTS: t.Final = {"https": 443, "http": 80}
 OPTION = "gateway_auth_probe"
@@ -361,9 +363,13 @@ class ProbeClient:
 @dataclasses.dataclass(frozen=True)
 class _Seen:
     at: float
-    status: int
+    answer: Answer | None
     text: str
     hint: str = ""
+
+    @property
+    def status(self) -> int:
+        return self.answer.status if self.answer is not None else 0
 
 
 def wait_refused(
@@ -375,10 +381,31 @@ def wait_refused(
     timeout: float,
     on_progress: Progress | None = None,
 ) -> list[tuple[float, int]]:
-    """Ask without a session until ``consecutive`` answers in a row are the proxy's refusal (401), each on a new connection.
+    """``wait_answer`` for the proxy's refusal (401) of a program without a session."""
+    expected = f"to be refused without a session (HTTP {REFUSED})"
+    return wait_answer(client, host, path, _is_refusal, expected, consecutive=consecutive, timeout=timeout, headers=PROGRAM, on_progress=on_progress)
 
-    Returns what was seen: seconds since the start, status (0: no answer). Raises NotReadyError with the last answer that
-    wasn't a refusal and what it means.
+
+def _is_refusal(answer: Answer) -> bool:
+    return answer.status == REFUSED
+
+
+def wait_answer(
+    client: ProbeClient,
+    host: str,
+    path: str,
+    wanted: collections.abc.Callable[[Answer], bool],
+    expected: str,
+    *,
+    consecutive: int,
+    timeout: float,
+    headers: collections.abc.Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
+) -> list[tuple[float, int]]:
+    """Ask without a session until ``consecutive`` answers in a row are ``wanted``, each on a new connection.
+
+    Returns what was seen: seconds since the start, status (0: no answer). Raises NotReadyError with what was ``expected``, the last
+    answer that was something else, and what it means.
     """
     start = time.monotonic()
     seen: list[tuple[float, int]] = []
@@ -387,58 +414,27 @@ def wait_refused(
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, consecutive))) as pool:
         while True:
             lanes = max(1, min(PARALLEL, consecutive - streak))
-            # A round counts as a whole: answers overlap in time, so one that isn't a refusal speaks against all of them.
-            futures = [pool.submit(_ask, client, host, path, start) for _lane in range(lanes)]
+            # A round counts as a whole: answers overlap in time, so one that isn't wanted speaks against all of them.
+            futures = [pool.submit(_ask, client, host, path, headers, start) for _lane in range(lanes)]
             answers = sorted((future.result() for future in futures), key=lambda answer: answer.at)
             seen += [(answer.at, answer.status) for answer in answers]
-            others = [answer for answer in answers if answer.status != REFUSED]
+            others = [answer for answer in answers if answer.answer is None or not wanted(answer.answer)]
             streak = 0 if others else streak + len(answers)
             if others:
                 # An app's answer says more than a missing one.
                 last = max(others, key=lambda answer: (answer.status < 400 and answer.status != 0, answer.at))
             if on_progress is not None:
-                on_progress(time.monotonic() - start, last.text if others and last else f"{streak} of {consecutive} refused")
+                on_progress(time.monotonic() - start, last.text if others and last else f"{streak} of {consecutive} as expected")
             if streak >= consecutive:
                 return seen
             if time.monotonic() - start >= timeout:
-                what = last.text if last else f"only {streak} refusals in a row"
+                what = last.text if last else f"only {streak} in a row"
                 raise NotReadyError(
-                    f"Expected https://{host}{path} to be refused without a session (HTTP {REFUSED}) {consecutive} times in"
-                    f" a row within {timeout:.1f} s; last seen {client.via()}: {what}.",
+                    f"Expected https://{host}{path} {expected} {consecutive} times in a row within {timeout:.1f} s; last seen {client.via()}: {what}.",
                     last.hint if last else "",
                 )
             if others:
                 time.sleep(POLL_EVERY)
-
-
-def wait_status(
-    client: ProbeClient,
-    host: str,
-    path: str,
-    status: int,
-    timeout: float,
-    *,
-    scheme: str = "https",
-    headers: collections.abc.Mapping[str, str] | None = None,
-) -> Answer:
-    """Ask, on new connections, until the answer has that status; NotReadyError with the last one seen when it never has."""
-    start = time.monotonic()
-    while True:
-        text, hint = "", ""
-        try:
-            answer = client.request(host, path, scheme=scheme, headers=headers)
-        except HopError as exc:
-            text, hint = exc.message, exc.remedy
-        else:
-            if answer.status == status:
-                return answer
-            text, hint = describe(answer), status_hint(answer.status)
-        if time.monotonic() - start >= timeout:
-            raise NotReadyError(
-                f"Expected HTTP {status} from {scheme}://{host}{path} within {timeout:.1f} s; last seen {client.via()}: {text}.",
-                hint,
-            )
-        time.sleep(POLL_EVERY)
 
 
 def describe(answer: Answer) -> str:
@@ -464,12 +460,12 @@ def status_hint(status: int) -> str:
     return "See the HTTPRoute's and the SecurityPolicy's status."
 
 
-def _ask(client: ProbeClient, host: str, path: str, start: float) -> _Seen:
+def _ask(client: ProbeClient, host: str, path: str, headers: collections.abc.Mapping[str, str] | None, start: float) -> _Seen:
     try:
-        answer = client.request(host, path, headers={"Accept": "application/json"})
+        answer = client.request(host, path, headers=headers)
     except HopError as exc:
-        return _Seen(time.monotonic() - start, 0, exc.message.rstrip("."), exc.remedy)
-    return _Seen(time.monotonic() - start, answer.status, describe(answer), status_hint(answer.status))
+        return _Seen(time.monotonic() - start, None, exc.message.rstrip("."), exc.remedy)
+    return _Seen(time.monotonic() - start, answer, describe(answer), status_hint(answer.status))
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

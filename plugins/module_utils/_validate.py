@@ -50,6 +50,9 @@ MAX_REDIRECT_URIS = 256  # of one app registration (learn.microsoft.com, reply-u
 MAX_REDIRECT_URI = 256
 MAX_REFRESH = 3600.0  # Entra's tokens live for an hour at least
 MIN_CHART = (10, 7, 0)
+# Of one rule of an HTTPRoute, and of a path in it (Gateway API's CRD); beyond them the API server refuses the route, halfway.
+MAX_MATCHES = 64
+MAX_PATH = 1024
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _TEAM_NAME = re.compile(r"team-[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -593,6 +596,10 @@ class _Judge:
                     where, "one of the team's own gateway_auth_allowed_groups", shown(text),
                     f"Add {text} to gateway_auth_allowed_groups, or name another group here.", "app-group",
                 )  # fmt: skip
+        if len(app.get("public_paths") or []) > MAX_MATCHES:
+            self.report(
+                f"{path}.public_paths", f"at most {MAX_MATCHES} paths", str(len(app["public_paths"])), "Name a common prefix instead.", "public-path",
+            )  # fmt: skip
         for index, public in enumerate(app.get("public_paths") or []):
             self._public_path(f"{path}.public_paths[{index}]", public)
         timeout = app.get("timeout")
@@ -622,6 +629,8 @@ class _Judge:
             problem = shown(text)
         elif any(part in (".", "..") for part in text.split("/")):
             problem = f"{shown(text)} with a dot segment"
+        elif len(text) > MAX_PATH:
+            problem = f"{len(text)} characters, more than {MAX_PATH}"
         else:
             reserved = [str(self.var("proxy_prefix") or "/oauth2"), "/" + PROBE_PATH.split("/")[1]]
             overlapping = [prefix for prefix in reserved if _under(text, prefix) or _under(prefix, text)]

@@ -45,7 +45,10 @@ _NEVER_IN_FILES = ("team", "adopt", "confirm", "rotate")
 CLIENT_SECRET = "gateway_auth_client_secret"  # noqa: S105 - the variable's name
 _SECRET_SOURCES = ("env", "file", "secret")  # keys of gateway_auth_client_secret that say where, not what
 
-_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+# `#jinja2:` at the very beginning gives a template delimiters of its own, so that it needs none of the others.
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#|\A#jinja2:")
+_MOST_PARTS = 100_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CUSTOM_TAGS = re.compile(r"![A-Za-z]")
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -63,17 +66,18 @@ Template = t.Callable[[t.Any, t.Mapping[str, t.Any]], t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class TeamFile:
-    """A team's own variable files, already judged."""
+    """A team's own variable files, already judged. ``broken``: Ansible itself can't read this host's variables."""
 
     paths: tuple[str, ...]
     keys: frozenset[str]
     refused: frozenset[str]
     findings: tuple[Finding, ...]
+    broken: bool = False
 
     @property
     def powerful(self) -> bool:
-        """Whether Ansible itself would act on something in it, such as ansible_connection."""
-        return any(not key.startswith(PREFIX) for key in self.refused)
+        """Whether Ansible itself would act on something in it, such as ansible_connection, or fail on it."""
+        return self.broken or any(not key.startswith(PREFIX) for key in self.refused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +104,14 @@ class TeamFiles:
         keys: set[str] = set()
         refused: set[str] = set()
         findings: list[Finding] = []
+        broken = False
         for path in paths:
             with open(path, "rb") as handle:
                 text = handle.read().decode("utf-8", errors="replace")
-            data = self._loader.load_from_file(path, cache="all", unsafe=True, trusted_as_template=True)
+            data, problem = self._load(host, path)
+            if problem is not None:
+                broken = True
+                findings.append(problem)
             if text.startswith("$ANSIBLE_VAULT"):
                 findings.append(_team_file_finding(
                     host, Place(shorten(path), 1), "(file)", "a readable file, since a team's file holds no secret", "a vaulted file",
@@ -111,12 +119,19 @@ class TeamFiles:
                 ))  # fmt: skip
                 refused.update(plain(key) for key in data or ())
             for key, value in (data or {}).items():
-                name = plain(key)
+                name = str(plain(key))
                 keys.add(name)
                 place = _origin(key) or Place(shorten(path))
                 if name not in TEAM_KEYS:
                     refused.add(name)
                     findings.append(self._foreign_key(host, name, place))
+                    continue
+                if _is_endless(value):
+                    refused.add(name)
+                    findings.append(_team_file_finding(
+                        host, place, name, f"at most {_MOST_PARTS:,} values", "more, or an alias that contains itself", "Write the values out.",
+                        "team-file-size",
+                    ))  # fmt: skip
                     continue
                 for finding in _judge(host, name, value, place):
                     refused.add(name)
@@ -129,7 +144,21 @@ class TeamFiles:
                         host, Place(shorten(path), line), name, "plain data", f"the YAML tag {tag}", f"Remove {tag}.",
                         "team-file-vault" if tag.startswith("!vault") else "team-file-unsafe",
                     ))  # fmt: skip
-        return TeamFile(tuple(paths), frozenset(keys), frozenset(refused), tuple(findings))
+        return TeamFile(tuple(paths), frozenset(keys), frozenset(refused), tuple(findings), broken)
+
+    def _load(self, host: str, path: str) -> tuple[t.Any, Finding | None]:
+        """What the file holds, or what is wrong with it as a whole."""
+        expected, remedy = f"a YAML mapping of {', '.join(TEAM_KEYS)}", "Mend the file."
+        try:
+            data = self._loader.load_from_file(path, cache="all", unsafe=True, trusted_as_template=True)
+        except (AnsibleError, RecursionError) as exc:
+            place = _origin(getattr(exc, "obj", None)) or Place(shorten(path))
+            found = str(exc).strip().partition("\n")[0] or type(exc).__name__
+            return None, _team_file_finding(host, place, "(file)", expected, found, remedy, "team-file-syntax")
+        if data is None or isinstance(data, collections.abc.Mapping):
+            return data, None
+        kind = "a list" if isinstance(data, (list, tuple)) else f"the text {shown(str(plain(data)))}"
+        return None, _team_file_finding(host, Place(shorten(path), 1), "(file)", expected, kind, remedy, "team-file-syntax")
 
     def _foreign_key(self, host: str, name: str, place: Place) -> Finding:
         if name in self._spec:
@@ -246,8 +275,10 @@ class InventoryReader:
 
     def _read_team(self, host: str) -> TeamInput:
         team_file = self._team_files.read(host)
-        raw = self._raw_vars(host)
         findings = list(team_file.findings)
+        if team_file.broken:
+            return TeamInput(name=host, values={}, unread=frozenset(self._spec), findings=tuple(findings))
+        raw = self._raw_vars(host)
         values: dict[str, t.Any] = {}
         places: dict[str, t.Mapping[str, Place]] = {}
         unread: set[str] = set()
@@ -343,8 +374,8 @@ def source_folders(sources: collections.abc.Iterable[str], playbook_dir: str) ->
         path = str(source)
         if "," in path and not os.path.exists(path):
             continue  # a list of hosts
-        path = os.path.realpath(path)
-        folders.append(path if os.path.isdir(path) else os.path.dirname(path))
+        # Beside a link, not beside the file it leads to: that is where Ansible looks.
+        folders.append(os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)))
     return [*folders, os.path.realpath(playbook_dir)]
 
 
@@ -505,6 +536,19 @@ def _encrypted(value: t.Any, path: str) -> collections.abc.Iterator[str]:
 # --- judging a team's file ------------------------------------------------------------------------------------------------
 
 
+def _is_endless(value: t.Any) -> bool:
+    """Whether aliases make more of a value than anybody wrote; they cost a team nothing and whoever walks them everything."""
+    todo, count = [value], 0
+    while todo and count <= _MOST_PARTS:
+        item = todo.pop()
+        count += 1
+        if isinstance(item, collections.abc.Mapping):
+            todo += item.values()
+        elif isinstance(item, (list, tuple)):
+            todo += item
+    return count > _MOST_PARTS
+
+
 def _judge(host: str, path: str, value: t.Any, place: Place) -> collections.abc.Iterator[Finding]:
     """What is not plain data in a value of a team's file."""
     place = _origin(value) or place
@@ -517,10 +561,15 @@ def _judge(host: str, path: str, value: t.Any, place: Place) -> collections.abc.
         if _TEMPLATE.search(value):
             yield _team_file_finding(
                 host, place, path, "plain text, since a team's file is data", f"the template {shown(plain(value))}",
-                "Write the value itself, without {{, {% or {#.", "team-file-template",
+                "Write the value itself, without {{, {%, {# or #jinja2:.", "team-file-template",
             )  # fmt: skip
         elif not is_trusted_as_template(value):
             yield _team_file_finding(host, place, path, "plain data", "the YAML tag !unsafe", "Remove !unsafe.", "team-file-unsafe")
+        elif _CONTROL.search(value) or ("\n" in value and path != "gateway_auth_notes"):
+            # They would move the cursor, or write lines of their own, in the output of a run.
+            yield _team_file_finding(
+                host, place, path, "printable text on one line", f"control characters in {shown(plain(value))}", "Remove them.", "team-file-control",
+            )  # fmt: skip
     elif isinstance(value, collections.abc.Mapping):
         for key, item in value.items():
             if isinstance(key, str) and _TEMPLATE.search(key):

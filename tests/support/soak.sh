@@ -3,9 +3,9 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; ROUNDS (20) onboardings
-# under the poller; the second pair of versions (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle,
-# kill -9 included.
+# `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; kill -9 at every request to
+# Entra; every cell of the table of who stays logged in; ROUNDS (20) onboardings under the poller; the second pair of versions
+# (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -15,8 +15,13 @@ SECOND=.cache/second
 echo "soak: msgraph-sdk and azure.azcollection against the Entra double (550 MB of them in .cache/graph-clients)"
 python -m tests.soak.graph_clients
 
-echo "soak: $ROUNDS rounds of open windows"
 python -m tests.sandbox up
+echo "soak: kill -9 at every request to Entra"
+KILLS=all pytest tests/e2e/test_entra_kills.py --quiet
+echo "soak: who stays logged in"
+SESSIONS=all pytest tests/e2e/test_sessions.py --quiet
+
+echo "soak: $ROUNDS rounds of open windows"
 for ((round = 1; round <= ROUNDS; round++)); do
   printf 'soak: round %d of %d\n' "$round" "$ROUNDS"
   pytest tests/e2e/test_open_windows.py --quiet

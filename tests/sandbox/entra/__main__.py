@@ -36,7 +36,7 @@ def _settings(arguments: list[str]) -> Settings:
         admin.require_loopback()
     except ValueError as exc:
         parser.error(str(exc))
-    return Settings(listen, admin, known.cert, known.key, known.cast, known.secrets_dir, known.log, known.issuer_ca, issuers, known.state)
+    return Settings(listen, admin, known.cert, known.key, known.cast, known.secrets_dir, known.log, known.issuer_ca, known.state, issuers)
 
 
 async def _serve(settings: Settings) -> None:

@@ -73,8 +73,8 @@ class Settings:
     secrets_dir: Path
     log: Path | None = None
     issuer_ca: Path | None = None
-    issuer_at: tuple[tuple[str, Address], ...] = ()
     state: Path | None = None
+    issuer_at: tuple[tuple[str, Address], ...] = ()
 
 
 class _Resolver(AbstractResolver):

@@ -110,6 +110,8 @@ class Envoy:
         old = set(before["spec"]["hostnames"]) if before else set()
         if not self._protected(_app_of(after)):
             self.api.violations.append(f"route {name} written without a policy")
+        if self._pending.get(_app_of(after), 0) > 0:
+            self.api.violations.append(f"route {name} opened before its own policy is live")
         for host in set(after["spec"]["hostnames"]) - old:
             if self.refused[host] < IN_A_ROW:
                 self.api.violations.append(f"route {name} opened {host} after {self.refused[host]} refusals of its sentinel")

@@ -32,7 +32,7 @@ def gateway_class(controller: str = CONTROLLER) -> Object:
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "envoy"}, "spec": {"controllerName": controller}}
 
 
-def gateway(hostname: str = "*.apps.example.com", allowed: Object | None = None, **https: t.Any) -> Object:
+def gateway(hostname: str = "*.apps.example.com", allowed: Object | None = None, labels: Object | None = None, **https: t.Any) -> Object:
     routes = {"namespaces": allowed or {"from": "All"}}
     listeners = [
         {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": routes},
@@ -41,7 +41,7 @@ def gateway(hostname: str = "*.apps.example.com", allowed: Object | None = None,
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
-        "metadata": {"name": "main", "namespace": "gateway-envoy"},
+        "metadata": {"name": "main", "namespace": "gateway-envoy", "labels": labels or {}},
         "spec": {"gatewayClassName": "envoy", "listeners": listeners},
         "status": {"addresses": [{"type": "IPAddress", "value": "192.0.2.1"}]},
     }
@@ -78,6 +78,15 @@ def client_policy(team: Team, name: str = "theirs", section: str = "", created: 
         "metadata": {"name": name, "namespace": team.gateway.namespace, "creationTimestamp": created},
         "spec": {"targetRefs": [target], **({"headers": headers} if headers else {})},
     }
+
+
+def selecting_policy(team: Team, namespace: str = "", labels: Object | None = None, headers: Object | None = None) -> Object:
+    """Somebody else's ClientTrafficPolicy that chooses its Gateways by label."""
+    policy = client_policy(team, headers=headers)
+    policy["metadata"]["namespace"] = namespace or team.gateway.namespace
+    del policy["spec"]["targetRefs"]
+    policy["spec"]["targetSelectors"] = [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "matchLabels": labels or {"edge": "public"}}]
+    return policy
 
 
 def our_headers(team: Team) -> Object:

@@ -49,6 +49,14 @@ def test_power_is_refused_with_file_and_line(powerful: pathlib.Path) -> None:
     assert "host_vars/team-b.yml:5: ansible_become" in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["- a list\n", "gateway_auth_apps: {\n"], ids=["no mapping", "no YAML"])
+def test_a_file_that_ansible_cannot_read_is_told_or_left_out(tmp_path: pathlib.Path, text: str) -> None:
+    inventory.write(tmp_path, {"files": {"host_vars/team-b.yml": text}})
+    assert run(tmp_path, team="a", __gateway_auth_mode="addressed") == ["teams:!team-b"]
+    with pytest.raises(AnsibleLookupError, match=r"host_vars/team-b\.yml"):
+        run(tmp_path, team="a")
+
+
 @pytest.mark.parametrize("team", ["b", ""], ids=["addressed", "all"])
 def test_an_addressed_team_is_refused_in_any_mode(powerful: pathlib.Path, team: str) -> None:
     with pytest.raises(AnsibleLookupError):

@@ -97,6 +97,14 @@ def test_a_rival_without_our_rules_gets_what_to_merge(api: Api, kube: Kube, sect
     assert carries_our_headers(merge, TEAM.gateway), "what is printed is what is needed"
 
 
+@pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
+def test_a_rival_that_selects_the_gateway_by_label_is_not_fought(api: Api, kube: Kube, check: bool) -> None:
+    api.seed(parts.gateway(labels={"edge": "public"}), parts.selecting_policy(TEAM))
+    with pytest.raises(GatewayAuthError, match="gateway-envoy/theirs"):
+        _prepare(kube, check=check)
+    assert not any(request.writes for request in api.journal)
+
+
 @pytest.mark.parametrize("section", ["", "https"], ids=["Gateway", "listener"])
 def test_a_rival_with_our_rules_serves_and_is_left_alone(api: Api, kube: Kube, section: str) -> None:
     api.seed(parts.client_policy(TEAM, section=section, headers=parts.our_headers(TEAM)))

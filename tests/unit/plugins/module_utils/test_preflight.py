@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _preflight, _rollout, _routes, _secrets
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
@@ -158,16 +159,16 @@ def _policies(*names: tuple[str, str, str]) -> list[Object]:
     ],
 )
 def test_governing_policy(policies: list[Object], name: str | None) -> None:
-    found = _preflight.governing_policy(policies, TEAM.gateway, but="gateway-auth")
+    found = _preflight.governing_policy(policies, TEAM.gateway, parts.gateway(), but="gateway-auth")
     assert (found and found["metadata"]["name"]) == name
 
 
 def test_governing_policy_of_another_gateway_or_with_the_old_field() -> None:
     other = parts.client_policy(team({"gateway": {"name": "other"}}))
-    assert _preflight.governing_policy([other], TEAM.gateway) is None
+    assert _preflight.governing_policy([other], TEAM.gateway, parts.gateway()) is None
     old = parts.client_policy(TEAM)
     old["spec"]["targetRef"] = old["spec"].pop("targetRefs")[0]
-    assert _preflight.governing_policy([old], TEAM.gateway) is old
+    assert _preflight.governing_policy([old], TEAM.gateway, parts.gateway()) is old
 
 
 @pytest.mark.parametrize(
@@ -189,6 +190,58 @@ def test_carries_our_headers(change: t.Callable[[Object], None], carries: bool) 
     policy = parts.client_policy(TEAM, headers=copy.deepcopy(parts.our_headers(TEAM)))
     change(policy["spec"]["headers"]["earlyRequestHeaders"])
     assert _preflight.carries_our_headers(policy, TEAM.gateway) is carries
+
+
+@pytest.mark.parametrize(("action", "carries"), [("Allow", False), ("RejectRequest", True), ("DropHeader", True)])
+def test_underscores_for_hyphens_are_a_forged_name_too(action: str, carries: bool) -> None:
+    policy = parts.client_policy(TEAM, headers={**parts.our_headers(TEAM), "withUnderscoresAction": action})
+    assert _preflight.carries_our_headers(policy, TEAM.gateway) is carries
+
+
+@pytest.mark.parametrize(
+    ("labels", "selector", "governs"),
+    [
+        pytest.param({"edge": "public"}, {"matchLabels": {"edge": "public"}}, True, id="by label"),
+        pytest.param({"edge": "inner"}, {"matchLabels": {"edge": "public"}}, False, id="another label"),
+        pytest.param({}, {}, True, id="every Gateway"),
+        pytest.param({"edge": "x"}, {"matchExpressions": [{"key": "edge", "operator": "Exists"}]}, True, id="by expression"),
+        pytest.param({"edge": "public"}, {"kind": "HTTPRoute", "matchLabels": {"edge": "public"}}, False, id="not Gateways"),
+    ],
+)
+def test_a_policy_that_chooses_the_gateway_by_selector(labels: Object, selector: Object, governs: bool) -> None:
+    policy = parts.client_policy(TEAM)
+    del policy["spec"]["targetRefs"]
+    policy["spec"]["targetSelectors"] = [{"kind": "Gateway", **selector}]
+    found = _preflight.governing_policy([policy], TEAM.gateway, parts.gateway(labels=labels))
+    assert (found is policy) is governs
+
+
+def test_a_selector_s_policy_without_our_rules_is_told(api: Api, kube: Kube) -> None:
+    _seed(api, parts.gateway(labels={"edge": "public"}), parts.selecting_policy(TEAM), without=["ClientTrafficPolicy"])
+    assert not _one(_preflight.platform_problems(kube, TEAM.gateway), "gateway-envoy/theirs", "prepare_gateway").soft
+
+
+def test_a_policy_of_another_namespace_counts_where_envoy_gateway_says_so() -> None:
+    policy = parts.selecting_policy(TEAM, "edge")
+    assert _preflight.governing_policy([policy], TEAM.gateway, parts.gateway()) is None
+    reference = {"kind": "Gateway", "name": TEAM.gateway.name, "namespace": TEAM.gateway.namespace}
+    accepted = {"type": "Accepted", "status": "True", "observedGeneration": 1}
+    policy["metadata"]["generation"] = 1
+    policy["status"] = {"ancestors": [{"ancestorRef": reference, "controllerName": _preflight.CONTROLLER, "conditions": [accepted]}]}
+    assert _preflight.governing_policy([policy], TEAM.gateway, parts.gateway()) is policy
+
+
+def test_policies_of_other_namespaces_may_be_closed_to_us(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    _seed(api)
+    asked = kube.list
+
+    def only_in_a_namespace(version: str, kind: str, namespace: str = "", labels: t.Any = None) -> list[Object]:
+        if kind == "ClientTrafficPolicy" and not namespace:
+            raise ForbiddenError("may not list")
+        return asked(version, kind, namespace, labels)
+
+    monkeypatch.setattr(kube, "list", only_in_a_namespace)
+    assert _preflight.platform_problems(kube, TEAM.gateway) == []
 
 
 def test_a_policy_without_headers_carries_nothing() -> None:

@@ -430,7 +430,7 @@ def test_wait_refused_asks_for_json_until_enough_in_a_row() -> None:
     assert statuses[-6:] == [401] * 6
     assert all(headers == {"Accept": "application/json"} for _path, headers in scripted.asked)
     assert told[0].startswith("HTTP 404")
-    assert told[-1] == "6 of 6 refused"
+    assert told[-1] == "6 of 6 as expected"
 
 
 def test_wait_refused_starts_counting_again_after_an_opening() -> None:
@@ -461,15 +461,20 @@ def test_wait_refused_gives_up_with_the_last_answer_and_a_hint(status: int, word
     assert "token=1" not in str(caught.value)
 
 
-def test_wait_status_returns_the_answer() -> None:
-    answer = _probe.wait_status(_as_client(Scripted(0, 503, 302, 404)), HOST, "/", 404, 5)
-    assert answer.status == 404
+def _is_404(answer: _probe.Answer) -> bool:
+    return answer.status == 404
 
 
-def test_wait_status_gives_up_with_the_last_answer() -> None:
+def test_wait_answer_takes_as_many_in_a_row_as_there_may_be_envoys() -> None:
+    seen = _probe.wait_answer(_as_client(Scripted(404, 0, 404, 302, 404)), HOST, "/", _is_404, "to be gone", consecutive=12, timeout=5)
+    assert [status for _at, status in seen][-12:] == [404] * 12
+    assert 0 in dict(map(reversed, seen)) and 302 in dict(map(reversed, seen))
+
+
+def test_wait_answer_gives_up_with_the_last_answer() -> None:
     with pytest.raises(NotReadyError) as caught:
-        _probe.wait_status(_as_client(Scripted(302)), HOST, "/", 404, 0.2)
-    assert "HTTP 404" in str(caught.value)
+        _probe.wait_answer(_as_client(Scripted(404, 302)), HOST, "/", _is_404, "to be gone", consecutive=2, timeout=0.2)
+    assert "to be gone" in str(caught.value)
     assert "HTTP 302" in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
+from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, ProbeClient
 from tests.golden import model, team
 from tests.unit.support.api import Api
 from tests.unit.support.envoy import IN_A_ROW, Envoy
@@ -103,6 +103,7 @@ def test_sequence(api: Api, kube: Kube, envoy: Envoy) -> None:
 def test_the_order_of_an_onboarding(api: Api, kube: Kube, envoy: Envoy) -> None:
     _run(kube, envoy)
     assert _order(api) == [
+        f"ASK {HOST}/.gateway-auth/probe 404",
         f"PATCH SecurityPolicy {POLICY}",
         f"PATCH HTTPRoute {PASSTHROUGH}",
         f"ASK {HOST}/.gateway-auth/probe 401",
@@ -113,7 +114,7 @@ def test_the_order_of_an_onboarding(api: Api, kube: Kube, envoy: Envoy) -> None:
 
 def test_a_policy_that_is_live_late(api: Api, kube: Kube) -> None:
     _run(kube, Envoy(api, lag=25))
-    asked = [step for step in _order(api) if step.startswith("ASK")]
+    asked = [step for step in _order(api) if step.startswith("ASK")][1:]
     assert asked[0].endswith("302") and asked[-1].endswith("401")
     assert _order(api)[-1] == f"PATCH HTTPRoute {ROUTE}"
 
@@ -363,11 +364,90 @@ def test_an_app_in_exchange_for_another(api: Api, kube: Kube, envoy: Envoy) -> N
     assert order[-1] == f"DELETE SecurityPolicy {POLICY}"
 
 
-def test_an_app_renamed_on_its_host(api: Api, kube: Kube, envoy: Envoy) -> None:
+@pytest.mark.parametrize("lag", [0, 50])
+def test_an_app_renamed_on_its_host(api: Api, kube: Kube, lag: int) -> None:
+    """The old app's sentinel is refused too; it must not pass for the new one's."""
+    envoy = Envoy(api, lag)
     _run(kube, envoy, ONE)
     renamed = _app(name="metrics")
     _run(kube, envoy, renamed)
     assert _stored(api) == _desired(renamed)
+    assert not _run(kube, envoy, renamed).changed
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_a_renaming_may_die_at_any_write(api: Api, kube: Kube, after: int) -> None:
+    envoy = Envoy(api, lag=50)
+    _run(kube, envoy, ONE)
+    renamed = _app(name="metrics")
+    api.lose_connection_after(after, answer_only=False)
+    try:
+        _run(kube, envoy, renamed)
+    except ClusterError:
+        api.mend()
+    _run(kube, envoy, renamed)
+    assert _stored(api) == _desired(renamed)
+
+
+def test_a_new_host_and_no_public_paths_any_more(api: Api, kube: Kube) -> None:
+    envoy = Envoy(api, lag=3)
+    _run(kube, envoy, _app(public_paths=["/-/healthy"]))
+    moved = _app(hostname="new.apps.example.com")
+    _run(kube, envoy, moved)
+    assert _stored(api) == _desired(moved)
+
+
+def test_an_app_takes_the_host_of_one_that_goes(api: Api, kube: Kube) -> None:
+    envoy = Envoy(api, lag=25)
+    _run(kube, envoy, TWO)
+    heir = team({"apps": [{**ALERTMANAGER, "hostname": HOST}]})
+    _run(kube, envoy, heir)
+    assert _stored(api) == _desired(heir)
+
+
+def test_hosts_that_apps_exchange(api: Api, kube: Kube) -> None:
+    envoy = Envoy(api, lag=25)
+    _run(kube, envoy, TWO)
+    swapped = team({"apps": [{**PROMETHEUS, "hostname": ALERTMANAGER["hostname"]}, {**ALERTMANAGER, "hostname": HOST}]})
+    _run(kube, envoy, swapped)
+    assert not _run(kube, envoy, swapped).changed
+
+
+def test_a_host_that_another_team_still_has(api: Api, kube: Kube, envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = gateway_manifests(team({"name": "team-b", "apps": [PROMETHEUS]}))
+    api.namespaces("monitoring-team-b")
+    api.seed(*theirs)
+    monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 0.2)
+    with pytest.raises(NotReadyError, match="another team"):
+        _run(kube, envoy)
+    assert not api.writes
+
+
+def test_one_envoy_that_is_late_keeps_the_policy(api: Api, kube: Kube) -> None:
+    """Behind one address there may be several Envoys, and one 404 is the word of one of them."""
+    envoy = Envoy(api, lag=3)
+    _run(kube, envoy, TWO)
+    honest, turns = envoy.request, itertools.count()
+
+    def now_one_now_the_other(host: str, path: str, **options: t.Any) -> Answer:
+        gone = path == "/" and next(turns) % 2 == 0 and not envoy._route(host, passthrough=False)
+        return Answer(404, []) if gone else honest(host, path, **options)
+
+    envoy.request = now_one_now_the_other  # type: ignore[method-assign]
+    _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+
+
+def test_another_team_s_door_on_a_host_that_left_is_no_route_of_ours(api: Api, kube: Kube, envoy: Envoy) -> None:
+    _run(kube, envoy, TWO)
+    honest = envoy.request
+
+    def taken(host: str, path: str, **options: t.Any) -> Answer:
+        door = host == HOST and path == "/" and not envoy._route(host, passthrough=False)
+        return Answer(302, [("Set-Cookie", "__Host-o2p-team-b_x_csrf=y; path=/")]) if door else honest(host, path, **options)
+
+    envoy.request = taken  # type: ignore[method-assign]
+    _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
+    assert _stored(api) == _desired(team({"apps": [ALERTMANAGER]}))
 
 
 # --- public paths and other namespaces ----------------------------------------------------------------------------------------
@@ -390,7 +470,7 @@ def _elsewhere(namespace: str = "shared") -> Team:
 def test_a_service_in_another_namespace_gets_its_grant_first(api: Api, kube: Kube, envoy: Envoy) -> None:
     api.namespaces("shared")
     _run(kube, envoy, _elsewhere())
-    assert _order(api)[0].startswith("PATCH ReferenceGrant")
+    assert _order(api)[1].startswith("PATCH ReferenceGrant")
     assert api.the("HTTPRoute", ROUTE)["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "shared"
     assert not _run(kube, envoy, _elsewhere()).changed
 

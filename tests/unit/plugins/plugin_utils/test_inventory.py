@@ -139,6 +139,31 @@ def test_team_data_is_not_rendered_by_way_of_a_platform_template(tmp_path: pathl
     assert not (tmp_path / "touched").exists()
 
 
+def test_delimiters_of_its_own_make_a_template_too(tmp_path: pathlib.Path) -> None:
+    """Ansible takes any text that begins with `#jinja2:` for a template."""
+    sly = "#jinja2: variable_start_string: '[[', variable_end_string: ']]'\\n" + TOUCH.replace("{{", "[[").replace("}}", "]]")
+    given = {
+        "platform": {"gateway_auth_helm_values": {"podAnnotations": {"notes": "{{ gateway_auth_notes }}"}}},
+        "files": {"host_vars/team-a.yml": TEAM_A + f'gateway_auth_notes: "{sly}"\n'},
+    }
+    teams, findings = inventory.judge(inventory.write(tmp_path, given))
+    assert not (tmp_path / "touched").exists()
+    assert ("team-file-template", "gateway_auth_notes") in {(finding.rule, finding.path) for finding in findings}
+    assert [team.name for team in teams] == ["team-b"]
+
+
+def test_several_lines_of_free_text_are_fine(tmp_path: pathlib.Path) -> None:
+    team = read(tmp_path, files={"host_vars/team-a.yml": TEAM_A + 'gateway_auth_notes: "one\\ntwo\\tzwei"\n'})["team-a"]
+    assert team.findings == () and team.values["gateway_auth_notes"] == "one\ntwo\tzwei"
+
+
+@pytest.mark.parametrize("text", ["- a\n", "gateway_auth_apps: {\n", "just text\n"], ids=["list", "no YAML", "text"])
+def test_a_broken_file_is_its_team_s_alone(tmp_path: pathlib.Path, text: str) -> None:
+    teams = read(tmp_path, files={"host_vars/team-b.yml": text})
+    assert rules(teams["team-b"]) == {("team-file-syntax", "(file)")}
+    assert teams["team-a"].findings == () and teams["team-a"].values
+
+
 def test_a_vaulted_team_file_is_refused(tmp_path: pathlib.Path) -> None:
     cipher = VaultLib([("default", VaultSecret(inventory.VAULT_PASSWORD))]).encrypt(TEAM_A).decode()
     assert ("team-file-vault", "(file)") in rules(read(tmp_path, files={"host_vars/team-a.yml": cipher})["team-a"])
@@ -197,3 +222,14 @@ def test_extra_vars(extra_vars: dict[str, t.Any], found: list[str]) -> None:
 def test_folders_are_those_ansible_looks_into(tmp_path: pathlib.Path) -> None:
     (tmp_path / "hosts.yml").write_text("{}", encoding="utf-8")
     assert _inventory.source_folders([str(tmp_path / "hosts.yml"), "a,b", str(tmp_path)], "/") == [str(tmp_path), str(tmp_path), "/"]
+
+
+def test_beside_a_link_not_beside_what_it_leads_to(tmp_path: pathlib.Path) -> None:
+    """Ansible reads host_vars next to the name it was given; looking elsewhere, we would take a team's file for the platform's."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "shared/hosts.yml").write_text("{}", encoding="utf-8")
+    (tmp_path / "mine/hosts.yml").symlink_to(tmp_path / "shared/hosts.yml")
+    (tmp_path / "linked").symlink_to(tmp_path / "mine")
+    folders = _inventory.source_folders([str(tmp_path / "mine/hosts.yml"), str(tmp_path / "linked")], "/")
+    assert folders == [str(tmp_path / "mine"), str(tmp_path / "mine"), "/"]
