@@ -575,6 +575,16 @@ def test_a_policy_that_refuses(world: World, double: Double, policy: Object, wor
         world.assert_settled()
 
 
+def test_somebody_else_s_change_at_the_same_time_is_waited_for(world: World, double: Double) -> None:
+    """Entra takes one change of an application at a time; teams that share one change it at once."""
+    conflict = {"status": 409, "body": {"error": {"code": "ConcurrencyViolation", "message": "try again"}}}
+    world.settle()
+    with faults(double, *({"match": {"path_contains": path}, "action": conflict, "times": 2} for path in ("addPassword", "removePassword"))):
+        world.settle(rotate=True)
+        world.retire()
+    world.assert_settled()
+
+
 def test_any_other_refusal_is_graph_s_own(world: World, double: Double) -> None:
     refusal = {"status": 400, "body": {"error": {"code": "Request_BadRequest", "message": "something else"}}}
     with faults(double, {"match": {"path_contains": "addPassword"}, "action": refusal}), pytest.raises(GraphError, match="something else"):
