@@ -251,6 +251,25 @@ def test_teams_that_share_one_each_own_their_part(double: Double) -> None:
     assert writes(double) == [] and present(graph(double), second).changes == []
 
 
+def test_whoever_undoes_our_part_of_a_shared_one_at_the_same_time_is_told_of(double: Double) -> None:
+    """Another run that had read the list before wrote it after us: that is no success."""
+    first, _second, where = _sharing(double)
+    client = graph(double)
+    send = client._transport
+
+    def undone(method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float, /) -> t.Any:
+        answer = send(method, url, headers, body, timeout)
+        if method == "PATCH" and "/applications" in url:
+            put(double, {"redirect_uris": ["https://by-hand.example.com/cb"]}, where[1:])
+        return answer
+
+    client._transport = undone
+    with pytest.raises(NotReadyError) as failed:
+        present(client, first, adopt=["all"])
+    assert failed.value.changes_done and "again" in str(failed.value)  # type: ignore[attr-defined]
+    assert present(graph(double), first).changes
+
+
 def test_sign_in_of_a_shared_registration_is_not_one_team_s_to_switch_off(double: Double) -> None:
     first, second, _where = _sharing(double)
     for team in (first, second):
@@ -655,6 +674,15 @@ def test_replicas_that_lag_behind_are_waited_for(double: Double, wanted: Object,
     with faults(double, {"match": {"write": True}, "action": {"lag": {"reads": reads}}}):
         settled = present(graph(double, patience=60), managed(**WHOLE))
     assert settled.client_id and state(double) == wanted
+
+
+@pytest.mark.parametrize("path", ["/owners/", "appRoleAssignedTo", "servicePrincipals(appId"])
+def test_what_a_write_needs_and_a_replica_does_not_know_is_waited_for(double: Double, wanted: Object, path: str) -> None:
+    permit(double, ASSIGNING)
+    missing = {"status": 404, "body": {"error": {"code": "Request_ResourceNotFound", "message": "not there"}}}
+    with faults(double, {"match": {"write": True, "path_contains": path}, "action": missing, "times": 2}):
+        present(graph(double), managed(**WHOLE))
+    assert state(double) == wanted
 
 
 @pytest.mark.parametrize("reads", [1, 6, 15])
