@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
@@ -34,6 +35,8 @@ class ActionModule(BatchAction):
         """Clients and tokens once, and every group of the batch by one call."""
         clients = Clients(read_only=self.check_mode)
         self._graphs: dict[str, Graph] = {}
+        # Lists in a registration are written as a whole: teams that share one take turns.
+        self._turns = {team.client_id or team.name: threading.Lock() for team in teams.values()}
         ids: dict[Graph, set[str]] = {}
         for team in teams.values():
             if team.registration == "existing" and not has_identity():
@@ -51,6 +54,10 @@ class ActionModule(BatchAction):
         graph = self._graphs.get(team.name)
         if graph is None:
             return Outcome()
+        with self._turns[team.client_id or team.name]:
+            return self._settled(team, graph)
+
+    def _settled(self, team: Team, graph: Graph) -> Outcome:
         state = self.options["state"]
         if team.registration == "existing":
             return self._existing(team, graph) if state == "present" else Outcome()

@@ -222,11 +222,20 @@ def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], 
         except (GraphConflictError, GraphUncertainError) as exc:
             if attempt == ATTEMPTS - 1:
                 raise _blame(exc, done) from exc
-            unsure = changes[len(done) - before]
+            failed = changes[len(done) - before]
+            # A creation by unique name that finds one there has written to it all that it asks for.
+            unsure = failed if isinstance(exc, GraphUncertainError) or failed.operation == "create_application" else None
             continue
         except GatewayAuthError as exc:
             raise _blame(exc, done) from exc
-        after = live if live.application is not None and not _structural(changes) else _await(graph, team)
+        try:
+            if team.shared_registration:
+                # Whoever changes it next must see this, or would write the lists as they were.
+                after = _await_settled(graph, team, list(owners))
+            else:
+                after = live if live.application is not None and not _structural(changes) else _await(graph, team)
+        except GatewayAuthError as exc:
+            raise _blame(exc, done) from exc
         return Settled(after, done, _findings(graph, team, after, changes))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -273,6 +282,18 @@ def _await(graph: Graph, team: Team) -> LiveRegistration:
     return graph.until(seen, f"the {describe(team)} to be readable")
 
 
+def _await_settled(graph: Graph, team: Team, owners: list[str]) -> LiveRegistration:
+    return _await_shown(graph, team, lambda live: not planning.plan(team, live, owners=owners, own_id=graph.principal_id))
+
+
+def _await_shown(graph: Graph, team: Team, holds: collections.abc.Callable[[LiveRegistration], bool]) -> LiveRegistration:
+    def seen() -> LiveRegistration | None:
+        live = read(graph, team)
+        return live if holds(live) else None
+
+    return graph.until(seen, f"the change of the {describe(team)} to be readable, and nobody to undo it")
+
+
 def _blame(exc: GatewayAuthError, done: list[EntraChange]) -> GatewayAuthError:
     exc.changes_done = [change.to_dict() for change in done]  # type: ignore[attr-defined]
     return exc
@@ -311,12 +332,7 @@ def _create_principal(graph: Graph, client_id: str, change: EntraChange, what: s
     path = f"/servicePrincipals(appId={key(client_id)})"
 
     def attempt() -> str | None:
-        try:
-            created = graph.upsert(path, change.body, what=what)
-        except GraphError as exc:
-            if exc.status == 400 and "NoBackingApplicationObject" in exc.code:
-                return None
-            raise
+        created = graph.upsert(path, change.body, what=what)
         if created is not None:
             return str(created["id"])
         found = graph.get(path, {"$select": "id"}, what=what)
@@ -536,6 +552,8 @@ def _take_out(graph: Graph, team: Team, application: Object, principal: Object |
     changes = [change for change in found if change is not None and change.reasons]
     for change in changes if not check else ():
         graph.update(paths[change.operation], change.body, what=f"take team {team.name} out of the {describe(team)}")
+    if changes and not check:
+        _await_shown(graph, team, lambda live: not planning.departure(team, live.application or {}).reasons)
     return changes
 
 

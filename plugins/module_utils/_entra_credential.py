@@ -221,10 +221,16 @@ class Keeper:
         end = self.now() + min(2 * rotation_age(self.team), datetime.timedelta(days=MAX_LIFETIME_DAYS))
         body = {"passwordCredential": {"displayName": self.team.unique_name, "endDateTime": _text(end)}}
         path = f"/applications/{self.application['id']}/addPassword"
+
+        def attempt() -> Object | None:
+            try:
+                return self.graph.create(path, body, what=f"add a client secret to the {describe(self.team)}")
+            except GraphConflictError:
+                return None  # Entra takes one change of an application at a time, and others may share it
+
         try:
             # Just created, the application may not be there yet for the replica that is asked.
-            what = f"add a client secret to the {describe(self.team)}"
-            return self.graph.until(lambda: self.graph.create(path, body, what=what), f"a client secret of the {describe(self.team)} ({reason})")
+            return self.graph.until(attempt, f"a client secret of the {describe(self.team)} ({reason})")
         except GraphUncertainError as exc:
             raise GraphUncertainError(
                 f"{exc.message} A client secret may have been added whose value nobody has.", "Run again: it is recognized by its name and removed."
@@ -506,15 +512,23 @@ class Keeper:
 
     def _revoke(self, key_id: str, *, quiet: bool = False) -> None:
         path = f"/applications/{self.application['id']}/removePassword"
-        try:
-            self.graph.call(path, {"keyId": key_id}, what=f"revoke client secret {key_id} of the {describe(self.team)}")
-        except GraphForbiddenError:
-            raise
-        except GraphError as exc:
-            # Gone already: an earlier run was killed right after this call.
-            if exc.status in (400, 404) or quiet:
-                return
-            raise
+        what = f"revoke client secret {key_id} of the {describe(self.team)}"
+
+        def attempt() -> bool | None:
+            try:
+                self.graph.call(path, {"keyId": key_id}, what=what)
+            except GraphForbiddenError:
+                raise
+            except GraphError as exc:
+                # Gone already: an earlier run was killed right after this call.
+                if exc.status in (400, 404) or quiet:
+                    return True
+                if isinstance(exc, GraphConflictError):
+                    return None  # Entra takes one change of an application at a time
+                raise
+            return True
+
+        self.graph.until(attempt, what)
 
     def _write(self, secret: Object, state: State, *, put: t.Mapping[str, str] | None = None, drop: str = "") -> Object:
         """One guarded write of the Secret: the state, values, a key that goes."""

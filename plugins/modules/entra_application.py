@@ -21,10 +21,10 @@ options:
   state:
     description:
       - V(present) creates and keeps. It never switches sign-in back on, since somebody meant it.
-      - V(disabled) and V(enabled) switch sign-in off and on.
+      - V(disabled) and V(enabled) switch sign-in off and on. One that teams share isn't switched off for one of them.
       - V(absent) soft-deletes a registration of the team's own, and takes the team's part out of a shared one.
       - V(restored) brings back what was soft-deleted in the last 30 days, with the same client id.
-      - V(purged) deletes for good what was soft-deleted.
+      - V(purged) deletes for good what was soft-deleted, the enterprise application too.
     type: str
     default: present
     choices: [present, disabled, enabled, absent, restored, purged]

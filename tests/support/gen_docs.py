@@ -36,7 +36,7 @@ WITHOUT = {
     "look groups up by id": "nobody checks that the groups exist, and a finding says so",
     "read groups": "each group needs its object id in the inventory; groups inside an assigned group aren't named",
     "read users": "`gateway_auth_owners` takes object ids only",
-    "read the tenant": "a missing P1 licence shows at the first assignment, not before the first write",
+    "read the tenant's licences": "a missing P1 licence shows at the first assignment, not before the first write",
 }
 
 Option = dict[str, t.Any]

@@ -140,6 +140,27 @@ def test_existing_without_an_identity_is_taken_at_its_word(double: Double, model
     assert result["models"] == given and not calls(double)
 
 
+@pytest.mark.parametrize("action", [{"delay": 0.2}, {"lag": {"reads": 3}}], ids=["slow writes", "replicas that lag behind"])
+@pytest.mark.parametrize("name", ["present", "absent"])
+def test_teams_of_a_batch_that_share_one_do_not_overwrite_each_other(double: Double, model: Model, api: Api, name: str, action: Object) -> None:
+    """Redirect URIs are written as a whole list, so whoever read it before the other wrote it would undo that."""
+    control(double, "PUT", "/apps/team-a", {"owners": ["automation"]})
+    permit(double, (*LEAST, "Application.ReadWrite.All"))
+    given = {team: model(team, client_id=TEAM_A, shared_registration=True) for team in ("team-a", "team-b", "team-c")}
+    before = control(double, "GET", "/apps/team-a")[1]["redirect_uris"]
+    slow = {"match": {"method": "PATCH"}, "action": action}
+    with faults(double, slow):
+        run(given, adopt="all")
+    if name == "absent":
+        with faults(double, slow):
+            assert not [outcome["msg"] for outcome in run(given, state="absent")["teams"].values() if outcome["failed"]]
+        assert control(double, "GET", "/apps/team-a")[1]["redirect_uris"] == before
+        return
+    after = control(double, "GET", "/apps/team-a")[1]["redirect_uris"]
+    assert {uri for each in given.values() for uri in Team.from_dict(each).redirect_uris} | set(before) == set(after)
+    assert not any(outcome["changed"] for outcome in run(given)["teams"].values())
+
+
 def test_groups_by_name_are_found_once_and_remembered(double: Double, model: Model, api: Api) -> None:
     given = {"team-a": model(allowed_groups=[{"id": "", "name": "team-a-oncall"}])}
     result = run(given)

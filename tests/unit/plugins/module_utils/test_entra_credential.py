@@ -575,6 +575,16 @@ def test_a_policy_that_refuses(world: World, double: Double, policy: Object, wor
         world.assert_settled()
 
 
+def test_somebody_else_s_change_at_the_same_time_is_waited_for(world: World, double: Double) -> None:
+    """Entra takes one change of an application at a time; teams that share one change it at once."""
+    conflict = {"status": 409, "body": {"error": {"code": "ConcurrencyViolation", "message": "try again"}}}
+    world.settle()
+    with faults(double, *({"match": {"path_contains": path}, "action": conflict, "times": 2} for path in ("addPassword", "removePassword"))):
+        world.settle(rotate=True)
+        world.retire()
+    world.assert_settled()
+
+
 def test_any_other_refusal_is_graph_s_own(world: World, double: Double) -> None:
     refusal = {"status": 400, "body": {"error": {"code": "Request_BadRequest", "message": "something else"}}}
     with faults(double, {"match": {"path_contains": "addPassword"}, "action": refusal}), pytest.raises(GraphError, match="something else"):
@@ -806,6 +816,16 @@ def test_an_existing_registration_must_trust_already(federated: World) -> None:
     federated.settle()
     keeper = existing.settle()
     assert not keeper.journal.changed and not keeper.pending()
+
+
+def test_a_secret_without_data_and_annotations(federated: World, api: Api) -> None:
+    def empty(obj: Object) -> None:
+        del obj["data"]
+        obj["metadata"].pop("annotations", None)
+
+    api.edit("Secret", federated.team.proxy_secret, empty)
+    federated.settle()
+    assert federated.state.federated == "proven" and len(federated.trusted) == 1
 
 
 def test_long_names_stay_apart_and_fit() -> None:
