@@ -116,7 +116,9 @@ class Routes:
     def _await_free(self, live: t.Mapping[Key, Object]) -> None:
         """Hosts of apps that are new have no sentinel of somebody else, whose refusal would prove nothing of our policy."""
         for app in self.team.apps:
-            if ("HTTPRoute", self.team.namespace, self.team.passthrough_name(app)) not in live:
+            # Without its passthrough route an app that is served answers the sentinel's path itself, under its own policy.
+            routes = (self.team.passthrough_name(app), self.team.route_name(app))
+            if not any(("HTTPRoute", self.team.namespace, name) in live for name in routes):
                 wait_answer(
                     self.probe,
                     app.hostname,

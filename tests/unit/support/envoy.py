@@ -48,7 +48,7 @@ class Envoy:
     def _sentinel(self, host: str) -> int:
         route = self._route(host, passthrough=True)
         if route is None:
-            return 404
+            return self._app(host)  # the app's own route takes every path
         app = _app_of(route)
         pending = self._pending.get(app, 0)
         if not self._protected(app) or pending > 0:

@@ -269,6 +269,14 @@ def test_what_somebody_deleted_comes_back(api: Api, kube: Kube, envoy: Envoy, na
     assert _stored(api) == _desired(ONE)
 
 
+def test_a_passthrough_route_of_a_served_app_comes_back(api: Api, kube: Kube, envoy: Envoy) -> None:
+    """The sentinel's path is the app's then, and refused by the app's own policy."""
+    _run(kube, envoy)
+    api.objects.pop(("httproutes", ONE.namespace, PASSTHROUGH))
+    _run(kube, envoy)
+    assert _stored(api) == _desired(ONE)
+
+
 # --- whose it is -----------------------------------------------------------------------------------------------------------
 
 
