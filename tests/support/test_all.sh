@@ -16,6 +16,7 @@ started_sandbox=false
 finish() {
   local status=$?
   trap - EXIT INT TERM
+  [[ -z ${unit:-} ]] || kill "$unit" 2>/dev/null || true
   if [[ $started_sandbox == true ]]; then
     python -m tests.sandbox down >"$RESULTS/sandbox-down.log" 2>&1 || { status=1; cat "$RESULTS/sandbox-down.log"; }
   fi
@@ -48,15 +49,18 @@ if ! python -m tests.sandbox status >/dev/null 2>&1; then
 fi
 python -m tests.sandbox up
 
-stage 'unit tests'
+# Unit tests keep one processor busy, what follows mostly waits: side by side, and their output in one piece.
+stage 'unit tests, demo and molecule'
 cache=${GATEWAY_AUTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-auth-sandbox}
 OAUTH2_PROXY_BIN=$(find "$cache" -path '*/oauth2-proxy-*/oauth2-proxy' -type f -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d ' ' -f 2-)
 export OAUTH2_PROXY_BIN
-pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml"
-
-stage 'demo'
+pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml" >"$RESULTS/unit.log" 2>&1 &
+unit=$!
 tests/sandbox/demo.sh
 stage 'molecule'
 tests/support/molecule.sh test
+stage 'unit tests'
+wait "$unit" || { cat "$RESULTS/unit.log"; exit 1; }
+tail -n 3 "$RESULTS/unit.log"
 stage 'end to end'
 pytest tests/e2e --junitxml="$RESULTS/e2e.xml"
