@@ -22,7 +22,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._apply impor
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, is_app_route
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import ROUTE_VERSION, gateway_manifests, is_app_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, wait_answer, wait_refused
@@ -123,12 +123,16 @@ class Routes:
                     self.probe,
                     app.hostname,
                     PROBE_PATH,
-                    lambda answer: answer.status != REFUSED,
+                    lambda answer, app=app: answer.status != REFUSED or self._has_passthrough(app),  # type: ignore[misc]
                     f"to refuse nobody before app '{app.name}' has a policy (if another team had this host, run onboard_team for that one first)",
                     consecutive=CONSECUTIVE_REFUSALS,
                     timeout=REFUSAL_TIMEOUT_S,
                     headers=PROGRAM,
                 )
+
+    def _has_passthrough(self, app: App) -> bool:
+        """Written since we looked, by another run for this team, which saw to the same before."""
+        return self.kube.get(ROUTE_VERSION, "HTTPRoute", self.team.passthrough_name(app), self.team.namespace) is not None
 
     def _prove(self, names: set[str]) -> None:
         """Policies and passthrough routes of these apps accepted, then each host's sentinel refused from outside."""

@@ -106,6 +106,8 @@ class BatchAction(ActionBase):
         given = self.options["adopt"] or []
         if isinstance(given, str):  # -e adopt=all, -e adopt='[Kind/name, Kind/name]': key=value pairs stay text
             given = [part.strip() for part in given.strip("[] ").split(",")]
+        if not isinstance(given, (list, tuple)):
+            raise AnsibleActionFail(f"Expected -e adopt to be 'all' or a list such as [SecurityPolicy/oauth2-prometheus-team-a], found {given!r}.")
         return [str(item) for item in given if item]
 
     def journal(self, team: Team) -> Journal:

@@ -431,6 +431,22 @@ def test_a_host_that_another_team_still_has(api: Api, kube: Kube, envoy: Envoy, 
     assert not api.writes
 
 
+def test_another_run_for_the_same_team_at_once(api: Api, kube: Kube, envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wrote everything after this one had looked."""
+    looked = _routes.Routes._live
+
+    def late(self: _routes.Routes) -> dict[t.Any, Object]:
+        live = looked(self)
+        monkeypatch.setattr(_routes.Routes, "_live", looked)
+        _run(kube, envoy)
+        return live
+
+    monkeypatch.setattr(_routes.Routes, "_live", late)
+    monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 0.2)
+    _run(kube, envoy)
+    assert _stored(api) == _desired(ONE)
+
+
 def test_one_envoy_that_is_late_keeps_the_policy(api: Api, kube: Kube) -> None:
     """Behind one address there may be several Envoys, and one 404 is the word of one of them."""
     envoy = Envoy(api, lag=3)

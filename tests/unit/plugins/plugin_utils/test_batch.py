@@ -112,6 +112,12 @@ def test_adopt(given: t.Any, adopted: list[str]) -> None:
     assert data["adopt"] == adopted
 
 
+@pytest.mark.parametrize("given", [True, 5, {"SecurityPolicy": "x"}])
+def test_adopt_that_is_no_list(given: t.Any) -> None:
+    with pytest.raises(AnsibleActionFail, match="adopt"):
+        run_action(Recorder, {"models": models("/k"), "adopt": given})
+
+
 def test_one_failing_team_leaves_the_others() -> None:
     teams = run_action(Clumsy, {"models": models("/k", "team-a", "team-b", "team-c")})["teams"]
     assert [host for host, outcome in teams.items() if outcome["failed"]] == ["team-b"]
