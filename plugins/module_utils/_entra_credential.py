@@ -167,7 +167,8 @@ class Keeper:
 
     def _resume(self, secret: Object | None, state: State) -> tuple[Object | None, State]:
         """An earlier run added a secret and died before it was in use."""
-        assert state.next is not None and secret is not None  # noqa: S101 - for mypy: there is no state without a Secret
+        if state.next is None or secret is None:
+            raise AssertionError("there is nothing to resume")
         usable = self._in_entra(state.next.key_id) is not None and decode(secret, NEXT_KEY)
         what = f"client secret {state.next.key_id} of the {describe(self.team)}"
         if not usable:
@@ -246,7 +247,8 @@ class Keeper:
 
     def _promote(self, secret: Object, state: State) -> tuple[Object, State]:
         """Prove the next secret, then put it where the pods read."""
-        assert state.next is not None  # noqa: S101 - for mypy
+        if state.next is None:
+            raise AssertionError("there is nothing to promote")
         previous = [*state.previous, *([state.current.key_id] if state.current is not None else [])]
         promoted = State(state.next, None, tuple(dict.fromkeys(previous)), state.federated)
         what = f"client secret {state.next.key_id}"

@@ -33,8 +33,15 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     NotReadyError,
     TransportError,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import AuthMethod, Token, blot, parse_object, retry_after, shorten
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import GraphEndpoint as GraphEndpoint
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import (
+    AuthMethod,
+    GraphEndpoint,
+    Token,
+    blot,
+    parse_object,
+    retry_after,
+    shorten,
+)
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import Response, Transport
 
 Object = dict[str, t.Any]

@@ -11,10 +11,10 @@ https://learn.microsoft.com/cli/azure/account#az-account-get-access-token
 
 from __future__ import annotations
 
-import collections.abc
 import dataclasses
 import shutil
 import time
+import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GraphAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import (
@@ -30,11 +30,16 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._http import
 
 TIMEOUT_S = 60.0
 
-# Arguments and environment -> exit status, stdout, stderr; None when it didn't end in time.
-Runner = collections.abc.Callable[[list[str], dict[str, str]], tuple[int, bytes, bytes] | None]
+Ended = tuple[int, bytes, bytes]
 
 
-def run(arguments: list[str], environ: dict[str, str]) -> tuple[int, bytes, bytes] | None:
+class Runner(t.Protocol):
+    """Runs a program: arguments and environment in; exit status, stdout and stderr out, or None when it didn't end in time."""
+
+    def __call__(self, arguments: list[str], environ: dict[str, str], /) -> Ended | None: ...
+
+
+def run(arguments: list[str], environ: dict[str, str], /) -> Ended | None:
     import subprocess
 
     try:

@@ -81,7 +81,7 @@ teams:
       elements: dict
       returned: always
     data:
-      description: RV(teams[].data.client_id) and RV(teams[].data.findings), what a person has to know or do.
+      description: C(client_id) and C(findings), what a person has to know or do.
       type: dict
       returned: always
 """

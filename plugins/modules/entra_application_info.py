@@ -68,7 +68,7 @@ teams:
       elements: dict
       returned: always
     data:
-      description: RV(teams[].data.client_id), and from V(entra) RV(teams[].data.registration), a mapping of the registration's properties.
+      description: C(client_id), and from V(entra) C(registration), a mapping of the registration's properties.
       type: dict
       returned: always
 """

@@ -72,7 +72,7 @@ teams:
       elements: dict
       returned: always
     data:
-      description: RV(teams[].data.key_id) of the secret in use, RV(teams[].data.retire), whether V(retire) is due, and RV(teams[].data.findings).
+      description: C(key_id) of the secret in use, C(retire), whether V(retire) is due, and C(findings).
       type: dict
       returned: always
 """

@@ -58,7 +58,7 @@ teams:
       elements: dict
       returned: always
     data:
-      description: RV(teams[].data.credentials) with the keys C(current), C(next), C(previous), C(passwords) and C(federated).
+      description: C(credentials) with the keys C(current), C(next), C(previous), C(passwords) and C(federated).
       type: dict
       returned: always
 """

@@ -26,8 +26,8 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     NotReadyError,
     TransportError,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, GraphEndpoint, key, literal
-from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import Clock, Token
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key, literal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import Clock, GraphEndpoint, Token
 from ansible_collections.platform.gateway_auth.plugins.module_utils._http import Response, Transport
 
 ENDPOINT = GraphEndpoint.for_cloud("global")
