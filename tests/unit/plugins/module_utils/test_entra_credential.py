@@ -296,6 +296,18 @@ def test_a_pod_that_was_refused_keeps_the_old_one_valid(world: World, code: str)
     assert code in str(refused.value) and "new-1" in str(refused.value) and world.works(old)
 
 
+def test_rotations_without_a_rollout_in_between_keep_all_that_pods_may_have(world: World) -> None:
+    values = []
+    for rotate in (False, True, True):
+        world.settle(rotate=rotate)
+        values.append(world.value())
+    assert len(world.state.previous) == 2 and set(world.state.previous) < set(world.ours)
+    assert all(world.works(value) for value in values)
+    world.retire()
+    world.assert_settled()
+    assert [world.works(value) for value in values] == [False, False, True]
+
+
 def test_only_ours_are_revoked(world: World) -> None:
     theirs = [world.add_password(name)["keyId"] for name in ("by hand", "gateway-auth.sandbox.monitoring.team-b", f"{world.team.unique_name}-2", "")]
     lost = world.add_password(world.team.unique_name)["keyId"]

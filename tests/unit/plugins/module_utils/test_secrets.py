@@ -414,7 +414,8 @@ def test_a_client_secret_that_we_applied_stays_until_it_is_superseded(api: Api, 
     api.edit("Secret", PROXY, lambda obj: obj["data"].update({"client-secret": "bm8="}))
     _ensure(kube, team())  # ours again, by an apply
     assert _secrets.applied(api.the("Secret", PROXY), "client-secret")
-    _ensure(kube, team({"client_secret": None, **after}))
+    api.edit("Secret", PROXY, lambda obj: obj["data"].update({"client-id": "bm8="}))  # so that there is something to apply
+    assert _ensure(kube, team({"client_secret": None, **after})).changed
     assert _value(api, PROXY, "client-secret") == GIVEN
     assert not _ensure(kube, team({"client_secret": None, **after})).changed
 
@@ -458,8 +459,10 @@ def test_ids_of_named_groups_are_remembered(api: Api, kube: Kube) -> None:
     _ensure(kube, named)
     assert _secrets.remembered_groups(api.the("Secret", PROXY)) == {"a": "1", "b": "2"}
     assert not _ensure(kube, named).changed
+    named = _managed(allowed_groups=[{"id": "", "name": "b"}, {"id": "", "name": "a"}]).resolved("", {"a": "1", "b": "3"})
+    assert _ensure(kube, named).changed
     _secrets.rotate(named, Journal(kube, check=False), "cookie_secret")
-    assert _secrets.remembered_groups(api.the("Secret", PROXY)) == {"a": "1", "b": "2"}
+    assert _secrets.remembered_groups(api.the("Secret", PROXY)) == {"a": "1", "b": "3"}
     assert not _ensure(kube, named).changed
 
 
@@ -502,6 +505,7 @@ def test_one_key_is_made_anew_and_nothing_else(api: Api, kube: Kube, what: str, 
         assert set(after["data"]) == set(data) and after["metadata"].get("annotations") == annotations
     assert decode(api.the("Secret", name), key) not in str(journal.diff()) + str(journal.listing())
     assert not _ensure(kube, given).changed, "a later run keeps it"
+    assert not given.makes_secret or not _secrets.applied(api.the("Secret", PROXY), "client-secret"), "the credential's phase goes on owning its key"
     _secrets.rotate(given, Journal(kube, check=False), what)
     assert api.the("Secret", name)["data"][key] != before[name][0][key]
 
