@@ -10,7 +10,7 @@ import threading
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GraphForbiddenError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GraphForbiddenError, RegistrationError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
@@ -23,7 +23,10 @@ STATES = ("present", "disabled", "enabled", "absent", "restored", "purged")
 class ActionModule(BatchAction):
     """``models`` in the result are those given, with client ids and the ids of groups that were only named."""
 
-    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"state": {"type": "str", "default": "present", "choices": list(STATES)}}
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {
+        "state": {"type": "str", "default": "present", "choices": list(STATES)},
+        "confirm": {"type": "str", "default": ""},
+    }
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
@@ -69,6 +72,12 @@ class ActionModule(BatchAction):
             return entra_outcome([change] if change is not None else [])
         if state == "absent":
             return entra_outcome(_entra_app.remove(graph, team, _entra_app.read(graph, team, missing_ok=True), check=self.check_mode))
+        if state == "purged" and self.options["confirm"] != team.unique_name:
+            raise RegistrationError(
+                f"Expected confirm: {team.unique_name} before the deleted app registration of team '{team.name}' is deleted for good,"
+                f" found '{self.options['confirm']}'. Nothing was deleted.",
+                "Nothing brings it back: say so with option confirm, for one team at a time.",
+            )
         act = _entra_app.restore if state == "restored" else _entra_app.purge
         return entra_outcome(act(graph, team, check=self.check_mode))
 

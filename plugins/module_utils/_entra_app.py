@@ -11,10 +11,10 @@ it instead of making a second one; every later write can be told from what is th
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import functools
 import typing as t
-import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_plan as planning
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import Assignment, EntraChange, LiveRegistration, describe
@@ -40,8 +40,10 @@ PRINCIPAL_PROPERTIES = "id,appId,accountEnabled,appRoleAssignmentRequired,tags"
 # Directory objects expand 20 at most (learn.microsoft.com/graph/query-parameters, expand).
 EXPANDED = 20
 ATTEMPTS = 4
+NAMES_PER_CALL = 15  # what `in` takes (learn.microsoft.com/graph/filter-query-parameter)
 OVERAGE = 200
 SAMPLE = 20
+READ_DELETED = frozenset({"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"})
 ASSIGN = "AppRoleAssignment.ReadWrite.All"
 
 
@@ -61,8 +63,11 @@ class Settled:
 # --- reading -----------------------------------------------------------------------------------------------------------------
 
 
-def read(graph: Graph, team: Team, *, missing_ok: bool = False) -> LiveRegistration:
-    """The registration by its client id where the inventory names one (RegistrationError when that isn't there), else by its unique name."""
+def read(graph: Graph, team: Team, *, missing_ok: bool = False, assignments: bool = True) -> LiveRegistration:
+    """The registration by its client id where the inventory names one (RegistrationError when that isn't there), else by its unique name.
+
+    ``assignments``: read who is assigned as well, where that matters.
+    """
     where = f"/applications(appId={key(team.client_id)})" if team.client_id else f"/applications(uniqueName={key(team.unique_name)})"
     query = {"$select": APPLICATION_PROPERTIES, "$expand": "owners($select=id)"}
     application = graph.get(where, query, what=f"read the {describe(team)}")
@@ -72,7 +77,7 @@ def read(graph: Graph, team: Team, *, missing_ok: bool = False) -> LiveRegistrat
                 f"Team '{team.name}': application {team.client_id} doesn't exist in tenant {team.tenant_id}.", "Correct gateway_auth_client_id, or remove it."
             )
         return LiveRegistration()
-    return _with_principal(graph, team, application)
+    return _with_principal(graph, team, application, assignments=assignments)
 
 
 def read_credentials(graph: Graph, team: Team) -> Object:
@@ -86,7 +91,7 @@ def read_credentials(graph: Graph, team: Team) -> Object:
     return found
 
 
-def _with_principal(graph: Graph, team: Team, application: Object) -> LiveRegistration:
+def _with_principal(graph: Graph, team: Team, application: Object, *, assignments: bool) -> LiveRegistration:
     owners = [str(item["id"]) for item in application.pop("owners", None) or []]
     if len(owners) >= EXPANDED:
         owners = [
@@ -94,10 +99,10 @@ def _with_principal(graph: Graph, team: Team, application: Object) -> LiveRegist
         ]
     where = f"/servicePrincipals(appId={key(str(application['appId']))})"
     principal = graph.get(where, {"$select": PRINCIPAL_PROPERTIES}, what=f"read the enterprise application of the {describe(team)}")
-    assignments = None
-    if principal is not None and (planning.assigns(team) or principal.get("appRoleAssignmentRequired")):
-        assignments = _assignments(graph, team, str(principal["id"]))
-    return LiveRegistration(application, principal, tuple(owners), assignments)
+    assigned = None
+    if assignments and principal is not None and (planning.assigns(team) or principal.get("appRoleAssignmentRequired")):
+        assigned = _assignments(graph, team, str(principal["id"]))
+    return LiveRegistration(application, principal, tuple(owners), assigned)
 
 
 def _assignments(graph: Graph, team: Team, principal_id: str) -> tuple[Assignment, ...] | None:
@@ -152,10 +157,10 @@ def deleted_twins(graph: Graph, team: Team) -> list[Object]:
 
 def _refuse_twins(graph: Graph, team: Team) -> None:
     """Before a creation. With Application.ReadWrite.OwnedBy alone what was deleted can't be listed; then the creation tells."""
-    try:
-        deleted = deleted_twins(graph, team)
-    except GraphForbiddenError:
-        deleted = []
+    deleted: list[Object] = []
+    if not graph.roles or graph.roles & READ_DELETED:
+        with contextlib.suppress(GraphForbiddenError):
+            deleted = deleted_twins(graph, team)
     planning.refuse_twins(team, deleted, namesakes(graph, team))
 
 
@@ -274,10 +279,11 @@ def _await(graph: Graph, team: Team) -> LiveRegistration:
 
     def seen() -> LiveRegistration | None:
         try:
-            live = read(graph, team)
+            live = read(graph, team, assignments=False)
         except RegistrationError:
             return None
-        return live if live.application is not None and live.principal is not None else None
+        # Whoever had to be assigned by us is; nobody else can be, of something so new.
+        return dataclasses.replace(live, assignments=()) if live.application is not None and live.principal is not None else None
 
     return graph.until(seen, f"the {describe(team)} to be readable")
 
@@ -403,7 +409,7 @@ def _findings(graph: Graph, team: Team, live: LiveRegistration, changes: list[En
             " This identity may not read assignments (Application.Read.All or Directory.Read.All would let it)."
         )
     assigning = [change.target for change in changes if change.operation == "assign"]
-    if assigning or (unassigned and live.assignments is not None):
+    if assigning or (changes and unassigned and live.assignments is not None):
         findings += nested_groups(graph, [group for group in team.all_groups if group.id in {*assigning, *(group.id for group in unassigned)}])
     return findings
 
@@ -490,16 +496,17 @@ def crowded(graph: Graph, team: Team, sample: int = SAMPLE) -> tuple[int, list[s
 
 def owner_ids(graph: Graph, team: Team) -> dict[str, str]:
     """gateway_auth_owners by object id. A user principal name is looked up, an id is taken as it is."""
-    owners = {}
-    for owner in team.owners:
-        if "@" not in owner:
-            owners[owner.lower()] = owner
-            continue
-        found = graph.get(f"/users/{urllib.parse.quote(owner, safe='@')}", {"$select": "id,userPrincipalName"}, what=f"find owner {owner}")
-        if found is None:
-            raise RegistrationError(f"Team '{team.name}': owner {owner} doesn't exist in Entra.", "Correct gateway_auth_owners.")
-        owners[str(found["id"]).lower()] = owner
-    return owners
+    names = [owner for owner in team.owners if "@" in owner]
+    ids: dict[str, str] = {}
+    for start in range(0, len(names), NAMES_PER_CALL):
+        listed = ",".join(literal(name) for name in names[start : start + NAMES_PER_CALL])
+        query = {"$select": "id,userPrincipalName", "$filter": f"userPrincipalName in ({listed})"}
+        for user in graph.list("/users", query, what=f"find owners of team {team.name}"):
+            ids[str(user["userPrincipalName"]).lower()] = str(user["id"]).lower()
+    missing = [name for name in names if name.lower() not in ids]
+    if missing:
+        raise RegistrationError(f"Team '{team.name}': owner {', '.join(missing)} doesn't exist in Entra.", "Correct gateway_auth_owners.")
+    return {ids.get(owner.lower(), owner.lower()): owner for owner in team.owners}
 
 
 # --- leaving and coming back ------------------------------------------------------------------------------------------------------

@@ -28,6 +28,11 @@ options:
     type: str
     default: present
     choices: [present, disabled, enabled, absent, restored, purged]
+  confirm:
+    description:
+      - With V(purged), the team's C(uniqueName) (C(gateway-auth.<environment>.<stack>.<team>)), since nothing brings back what it deletes.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - platform.gateway_auth.batch
   - platform.gateway_auth.graph

@@ -280,8 +280,8 @@ def object_document(directory: Directory, item: DirectoryObject, caller: Caller)
 
 # --- kinds, for queries ------------------------------------------------------------------------------------------------
 
-_EQUAL: Final = ("eq",)
-_COMPARED: Final = ("eq", "ne", "startsWith", "endsWith")
+_EQUAL: Final = ("eq", "in")
+_COMPARED: Final = ("eq", "in", "ne", "startsWith", "endsWith")
 _APPLICATION_FILTERS: Final = {"appId": _EQUAL, "displayName": _COMPARED, "id": _EQUAL, "tags": ("any",), "identifierUris": ("any",)}
 _APPLICATION_PROPERTIES: Final = frozenset(
     {

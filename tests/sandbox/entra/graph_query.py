@@ -26,6 +26,7 @@ from .graph_errors import GraphError, bad_request, unsupported_query
 BASE: Final = "https://graph.microsoft.com/v1.0"
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 999
+MOST_VALUES: Final = 15
 
 Document = dict[str, object]
 Predicate = Callable[[Document], bool]
@@ -34,6 +35,7 @@ _TEXT = r"'((?:[^']|'')*)'"
 _CLAUSE: Final = (
     ("eq", re.compile(rf"(?P<name>\w+)\s+eq\s+(?:{_TEXT}|(?P<word>true|false|null))")),
     ("ne", re.compile(rf"(?P<name>\w+)\s+ne\s+(?:{_TEXT}|(?P<word>true|false|null))")),
+    ("in", re.compile(r"(?P<name>\w+)\s+in\s+\((?P<values>\s*'(?:[^']|'')*'(?:\s*,\s*'(?:[^']|'')*')*\s*)\)")),
     ("startsWith", re.compile(rf"(?i:startswith)\(\s*(?P<name>\w+)\s*,\s*{_TEXT}\s*\)")),
     ("endsWith", re.compile(rf"(?i:endswith)\(\s*(?P<name>\w+)\s*,\s*{_TEXT}\s*\)")),
     ("any", re.compile(rf"(?P<name>\w+)/any\(\s*(?P<variable>\w+)\s*:\s*(?P=variable)\s+eq\s+{_TEXT}\s*\)")),
@@ -143,6 +145,8 @@ def _predicate(text: str, kind: Kind, query: Query) -> Predicate:
                 f"Operator '{operator}' is not supported because the required parameters might be missing. Try adding $count=true query parameter"
                 " and ConsistencyLevel:eventual header. Refer to https://aka.ms/graph-docs/advanced-queries for more information"
             )
+        if operator == "in":
+            return _one_of(name, match["values"])
         word = match.groupdict().get("word")
         texts = [group for group in match.groups() if group is not None]
         wanted = _WORDS[word] if word is not None else texts[-1].replace("''", "'")
@@ -153,6 +157,15 @@ def _predicate(text: str, kind: Kind, query: Query) -> Predicate:
 def _folded(value: object) -> object:
     """Entra compares texts without case."""
     return value.lower() if isinstance(value, str) else value
+
+
+def _one_of(name: str, listed: str) -> Predicate:
+    """`in` takes 15 values at most (https://learn.microsoft.com/graph/filter-query-parameter, in)."""
+    values = [text.replace("''", "'") for text in re.findall(_TEXT, listed)]
+    if len(values) > MOST_VALUES:
+        raise bad_request(f"Too many child clauses specified in search filter expression containing 'OR' operators: {len(values)}. Max allowed: {MOST_VALUES}.")
+    folded = [_folded(value) for value in values]
+    return lambda document: _folded(document.get(name)) in folded
 
 
 def _has(name: str, wanted: object) -> Predicate:

@@ -77,8 +77,12 @@ def test_sequence(double: Double, model: Model, api: Api) -> None:
         assert run(alone, state="restored")["teams"]["team-b"]["changed"] is changed
     assert not run(given)["teams"]["team-b"]["changed"]
     run(alone, state="absent")
+    name = Team.from_dict(alone["team-b"]).unique_name
+    for wrong in ("", "all", Team.from_dict(given["team-a"]).unique_name):
+        unconfirmed = run(alone, state="purged", confirm=wrong)["teams"]["team-b"]
+        assert unconfirmed["failed"] and name in unconfirmed["msg"] and not unconfirmed["changed"]
     for changed in (True, False):
-        assert run(alone, state="purged")["teams"]["team-b"]["changed"] is changed
+        assert run(alone, state="purged", confirm=name)["teams"]["team-b"]["changed"] is changed
 
 
 def test_one_team_fails_alone(double: Double, model: Model, api: Api) -> None:
