@@ -33,6 +33,9 @@ class ActionModule(BatchAction):
             _rollout.mark(team, journal, fresh=bool(plan.data.get("fresh")))
             if not self.check_mode:
                 _rollout.wait(team, journal.kube)
+                if plan.changed or journal.changed:
+                    # What is proven next must not be answered by a pod of before.
+                    _rollout.wait_drained(team, journal.kube)
         except GatewayAuthError as exc:
             blamed = journal.blame(exc)
             blamed.changes_done = [*plan.changes, *blamed.changes_done]  # type: ignore[attr-defined]

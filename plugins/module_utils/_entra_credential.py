@@ -29,6 +29,7 @@ import json
 import time
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _rollout
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
@@ -39,7 +40,6 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
     GraphError,
     GraphForbiddenError,
     GraphUncertainError,
-    NotReadyError,
     RegistrationError,
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
@@ -53,12 +53,10 @@ KEY = "client-secret"
 NEXT_KEY = "client-secret-next"
 PROOFS_IN_A_ROW = 3
 PROOF_PATIENCE_S = 120.0
-DRAIN_PATIENCE_S = 120.0
 MAX_LIFETIME_DAYS = 730
 POLL_S = 0.5
 REFUSED_SECRET = ("AADSTS7000215", "AADSTS7000222")
 MAX_FEDERATED_NAME = 120
-ENDED = ("Failed", "Succeeded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -471,22 +469,7 @@ class Keeper:
 
     def _until_drained(self) -> None:
         """Until every pod of the proxy is a new one: one that ends may still refresh a session with what it started with."""
-        deadline = self.clock() + DRAIN_PATIENCE_S
-        selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": self.team.release}
-        while True:
-            # One that failed or was evicted runs nothing any more, however long it stays listed.
-            pods = [pod for pod in self.kube.list("v1", "Pod", self.team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]
-            ending = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
-            templates = {(pod["metadata"].get("labels") or {}).get("pod-template-hash") for pod in pods}
-            if not ending and len(templates) <= 1:
-                break
-            if self.clock() > deadline:
-                old = ", ".join(ending) or "several generations"
-                raise NotReadyError(
-                    f"Pods of {self.team.namespace}/{self.team.release} that started with the old credential are still there: {old}.",
-                    "The old credential stays valid. Run again once they are gone.",
-                )
-            self.sleep(POLL_S)
+        pods = _rollout.wait_drained(self.team, self.kube, sleep=self.sleep, clock=self.clock)
         for pod in pods:
             said = self.kube.logs(self.team.namespace, pod["metadata"]["name"], tail=200)
             refused = next((code for code in REFUSED_SECRET if code in said), "")

@@ -28,7 +28,9 @@ Object = dict[str, t.Any]
 
 MARKER = f"{OWNER_LABEL_PREFIX}secrets"
 ROLLOUT_TIMEOUT_S = 180.0
+DRAIN_TIMEOUT_S = 120.0
 POLL_S = 0.25
+ENDED = ("Failed", "Succeeded")
 
 
 def deployments(team: Team) -> tuple[str, ...]:
@@ -105,6 +107,36 @@ def wait(team: Team, kube: Kube, timeout: float = ROLLOUT_TIMEOUT_S) -> None:
                     "Mend that and run the same command again.",
                 )
             time.sleep(POLL_S)
+
+
+def wait_drained(
+    team: Team,
+    kube: Kube,
+    *,
+    timeout: float = DRAIN_TIMEOUT_S,
+    sleep: t.Callable[[float], object] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> list[Object]:
+    """Until no pod of the proxy is left that started before the rollout; the pods that are there then.
+
+    One that ends goes on answering for some seconds, and refreshes sessions, with what it started with.
+    """
+    deadline = clock() + timeout
+    selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+    while True:
+        # One that failed or was evicted runs nothing any more, however long it stays listed.
+        pods = [pod for pod in kube.list("v1", "Pod", team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]
+        ending = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
+        templates = {(pod["metadata"].get("labels") or {}).get("pod-template-hash") for pod in pods}
+        if not ending and len(templates) <= 1:
+            return pods
+        if clock() > deadline:
+            there = ", ".join(ending or [f"{pod['metadata']['name']} (of several generations)" for pod in pods])
+            raise NotReadyError(
+                f"Pods of {team.namespace}/{team.release} that started before the change are still there: {there}.",
+                "What they use stays valid until then. Run again once they are gone.",
+            )
+        sleep(POLL_S)
 
 
 def rolled_out(live: Object) -> bool:
