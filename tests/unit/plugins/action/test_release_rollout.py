@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
@@ -94,3 +95,41 @@ def test_without_a_plan_it_restarts_and_waits_all_the_same(running: Api, kubecon
     restarted = roll()
     assert restarted["changed"] and not restarted["failed"] and len(restarted["changes"]) == 1
     assert not roll()["changed"]
+
+
+def test_it_ends_when_no_pod_of_before_is_left(running: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verification comes next, and a pod that ends would answer it with what it started with."""
+    monkeypatch.setattr(_rollout, "POLL_S", 0.01)
+    team = Team.from_dict(models(kubeconfig)["team-a"])
+    labels = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+
+    def pod(name: str, **meta: str) -> Object:
+        about = {"name": name, "namespace": team.namespace, "labels": {**labels, "pod-template-hash": name}, **meta}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "status": {"phase": "Running"}}
+
+    running.seed(pod("new"), pod("old", deletionTimestamp="2026-11-25T00:00:00Z"))
+    asked = 0
+
+    def gone_at_the_third(request: t.Any) -> None:
+        nonlocal asked
+        if request.method == "GET" and request.kind == "pods":
+            asked += 1
+            if asked == 3:
+                del running.objects[("pods", team.namespace, "old")]
+
+    monkeypatch.setattr(running, "answer", _spied(running.answer, gone_at_the_third))
+    assert not _roll(kubeconfig, INSTALLED)["failed"]
+    assert asked == 3
+    assert not _roll(kubeconfig, UNCHANGED)["failed"]
+    assert asked == 3, "a run without change asks for no pods"
+
+
+def _spied(answer: t.Any, look: t.Callable[[t.Any], None]) -> t.Any:
+    """The API double's answer, told of each request before."""
+
+    def answering(method: str, target: str, content_type: str, raw: bytes) -> t.Any:
+        plural = target.partition("?")[0].rpartition("/")[2]
+        look(types.SimpleNamespace(method=method, kind=plural))
+        return answer(method, target, content_type, raw)
+
+    return answering
