@@ -5,7 +5,7 @@
 """kill -9 at every request to Entra: the same command, run again, ends where an undisturbed run ends.
 
 Each request is a point twice: killed while it waits (it is never carried out) and killed once it was answered. ``make soak`` takes
-every point (KILLS=all), ``make test`` a few by a seed that it prints (KILLS=3, KILL_SEED=…).
+every point (KILLS=all), ``make test`` a few by a seed that it prints (KILLS=2, KILL_SEED=…).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COMMANDS = {"onboard": ("onboard_team",), "rotate": ("rotate_team", "-e", "rotat
 MOST_REQUESTS = 24
 VARIANTS = ("waiting", "answered")
 POINTS = [(command, number, variant) for command in ("onboard", "rotate") for number in range(MOST_REQUESTS) for variant in VARIANTS]
-KILLS = os.environ.get("KILLS", "3")
+KILLS = os.environ.get("KILLS", "2")
 SEED = int(os.environ.get("KILL_SEED", time.time_ns() % 100_000))
 HOLD_S = 60.0
 REACH_S = 120.0

@@ -4,7 +4,7 @@
 
 """Who stays logged in: the table of docs/rotation.md, cell by cell, as a logged-in user sees it.
 
-``make soak`` takes every cell marked (e2e) (SESSIONS=all), ``make test`` a few by a seed that it prints (SESSIONS=2, SESSIONS_SEED=…).
+``make soak`` takes every cell marked (e2e) (SESSIONS=all), ``make test`` one by a seed that it prints (SESSIONS=1, SESSIONS_SEED=…).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STORES: dict[str, dict[str, t.Any]] = {
     "cookie": {"type": "cookie"},
 }
 SETTLED_S = 60.0
-SESSIONS = os.environ.get("SESSIONS", "2")
+SESSIONS = os.environ.get("SESSIONS", "1")
 SEED = int(os.environ.get("SESSIONS_SEED", time.time_ns() % 100_000))
 
 

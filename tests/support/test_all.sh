@@ -16,7 +16,7 @@ started_sandbox=false
 finish() {
   local status=$?
   trap - EXIT INT TERM
-  [[ -z ${unit:-} ]] || kill "$unit" 2>/dev/null || true
+  [[ -z ${checks:-} ]] || kill "$checks" 2>/dev/null || true
   if [[ $started_sandbox == true ]]; then
     python -m tests.sandbox down >"$RESULTS/sandbox-down.log" 2>&1 || { status=1; cat "$RESULTS/sandbox-down.log"; }
   fi
@@ -38,9 +38,8 @@ trap 'exit 130' INT TERM
 
 stage 'fast checks'
 tests/support/lint.sh fast
-stage 'packages and checks'
+stage 'packages'
 tests/support/deps.sh sandbox browser
-tests/support/lint.sh full
 
 # Before the unit tests, some of which use its Helm, egctl and oauth2-proxy.
 stage 'sandbox'
@@ -49,18 +48,22 @@ if ! python -m tests.sandbox status >/dev/null 2>&1; then
 fi
 python -m tests.sandbox up
 
-# Unit tests keep one processor busy, what follows mostly waits: side by side, and their output in one piece.
-stage 'unit tests, demo and molecule'
+# Checks and unit tests keep a processor busy, demo and molecule mostly wait: side by side, and the output of the former in one piece.
+stage 'checks, unit tests, demo and molecule'
 cache=${GATEWAY_AUTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-auth-sandbox}
 OAUTH2_PROXY_BIN=$(find "$cache" -path '*/oauth2-proxy-*/oauth2-proxy' -type f -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d ' ' -f 2-)
 export OAUTH2_PROXY_BIN
-pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml" >"$RESULTS/unit.log" 2>&1 &
-unit=$!
+(
+  tests/support/lint.sh full
+  pytest tests/unit --quiet --junitxml="$RESULTS/unit.xml"
+) >"$RESULTS/checks.log" 2>&1 &
+checks=$!
 tests/sandbox/demo.sh
 stage 'molecule'
 tests/support/molecule.sh test
-stage 'unit tests'
-wait "$unit" || { cat "$RESULTS/unit.log"; exit 1; }
-tail -n 3 "$RESULTS/unit.log"
+stage 'checks and unit tests'
+wait "$checks" || { cat "$RESULTS/checks.log"; exit 1; }
+grep '^lint: ' "$RESULTS/checks.log"
+tail -n 3 "$RESULTS/checks.log"
 stage 'end to end'
 pytest tests/e2e --junitxml="$RESULTS/e2e.xml"
