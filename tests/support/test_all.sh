@@ -16,7 +16,8 @@ started_sandbox=false
 finish() {
   local status=$?
   trap - EXIT INT TERM
-  [[ -z ${checks:-} ]] || kill "$checks" 2>/dev/null || true
+  # shellcheck disable=SC2046 # a list of pids
+  [[ -z ${checks:-} ]] || kill "$checks" $(pgrep -P "$checks") 2>/dev/null || true
   if [[ $started_sandbox == true ]]; then
     python -m tests.sandbox down >"$RESULTS/sandbox-down.log" 2>&1 || { status=1; cat "$RESULTS/sandbox-down.log"; }
   fi
