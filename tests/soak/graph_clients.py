@@ -33,7 +33,7 @@ PYTHON = CACHE / "venv" / "bin" / "python"
 COLLECTION = CACHE / "ansible_collections" / "azure" / "azcollection"
 # The collection's requirements that its ad* modules need; the rest is named by azure_rm_common.py's imports.
 NEEDED = ("azure-cli-core", "azure-common", "azure-core", "azure-identity", "azure-mgmt-core", "azure-mgmt-nspkg", "azure-mgmt-rdbms")
-NEEDED += ("azure-storage-blob", "azure-storage-file-share", "msgraph-sdk", "packaging", "requests", "xmltodict")
+NEEDED += ("azure-keyvault", "azure-storage-blob", "azure-storage-file-share", "msgraph-sdk", "packaging", "requests", "xmltodict")
 
 
 def say(message: str) -> None:
