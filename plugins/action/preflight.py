@@ -9,10 +9,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _preflight
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections import collection_version
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import has_identity
@@ -58,9 +59,21 @@ class ActionModule(BatchAction):
             *self._platform[(team.cluster, team.gateway)],
             *_preflight.team_problems(kube, team, will_write=self._writes[team.name], reads_entra=has_identity()),
             *_preflight.foreign_problems(kube, team, self._releases[team.name], self.adopted),
+            *self._azure_problems(team),
         ]
         hard = [problem for problem in problems if not (problem.soft and self.check_mode)]
         if hard:
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))
         findings = [str(problem) for problem in problems]
         return Outcome(msg="\n".join(f"finding: {finding}" for finding in findings), data={"findings": findings})
+
+    @staticmethod
+    def _azure_problems(team: Team) -> list[_preflight.Problem]:
+        """azure.azcollection and its Python requirements, where the inventory asks for them."""
+        wanted = (*(_azure.VAULT_PACKAGES if team.reads_key_vault or team.writes_key_vault else ()), *(_azure.AKS_PACKAGES if team.asks_aks else ()))
+        try:
+            if wanted:
+                _azure.require(wanted)
+        except AzureError as exc:
+            return [_preflight.Problem(exc.message, exc.remedy)]
+        return []

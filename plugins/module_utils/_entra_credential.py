@@ -17,6 +17,9 @@ two writes of step 1 is lost; it is recognized (our name, in no Secret) and remo
 Two runs at once: every write to the Secret is guarded by its resourceVersion, so one of two that added a secret at the same
 time fails to store it and takes it back. A secret that nobody seems to use may be one that another run is about to store;
 hence ``_fence``: the Secret is written first, which makes that other run fail.
+
+A secret may have a copy outside the cluster, for others to read (``Store``). It is compared at each run by the key id that the
+copy carries, and written between steps 2 and 4, so the copy is never a secret that was revoked.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
     ClusterError,
     ForbiddenError,
+    ForeignObjectError,
     GraphAuthError,
     GraphConflictError,
     GraphError,
@@ -122,6 +126,32 @@ class Prove(t.Protocol):
     def __call__(self, team: Team, *, secret: str = "", assertion: str = "") -> None: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """What a place outside the cluster holds, by its marks: the ``unique_name`` of its owner, and Entra's key id."""
+
+    owner: str
+    key_id: str
+
+
+class Store(t.Protocol):
+    """A place outside the cluster where others read the secret that we make."""
+
+    @property
+    def object(self) -> str:
+        """For ``-e adopt``: ``Kind/name``."""
+
+    @property
+    def place(self) -> str:
+        """For messages: ``secret <name> of <where>``."""
+
+    def look(self) -> Copy | None:
+        """What it holds; None when that is nothing."""
+
+    def put(self, value: str, key_id: str, expires: str) -> None:
+        """Store the value with its marks, at once."""
+
+
 @dataclasses.dataclass
 class Keeper:
     """The credential of one team, between Entra and its Secret."""
@@ -132,6 +162,7 @@ class Keeper:
     journal: Journal
     application: Object
     prove: Prove
+    store: Store | None = None
     now: collections.abc.Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
     sleep: collections.abc.Callable[[float], None] = time.sleep
     clock: collections.abc.Callable[[], float] = time.monotonic
@@ -152,6 +183,7 @@ class Keeper:
             self._settle_secret(rotate=rotate, when_old=when_old)
 
     def _settle_secret(self, *, rotate: bool, when_old: bool) -> None:
+        held = self._held()
         secret = self._secret()
         state = State.of(secret)
         if state.next is not None:
@@ -161,7 +193,37 @@ class Keeper:
             rotate = rotate and (state.current is None or state.current.key_id != added)
         reason = self._why_new(secret, state, rotate=rotate, when_old=when_old)
         if reason:
-            self._renew(secret, state, reason)
+            secret, state = self._renew(secret, state, reason)
+        self._copy(secret, state, held)
+
+    def _held(self) -> Copy | None:
+        """What the store holds, looked at before anything is written: it may be out of reach, or somebody else's."""
+        if self.store is None:
+            return None
+        held = self.store.look()
+        foreign = held is not None and held.owner != self.team.unique_name
+        if held is not None and foreign and not {"all", self.store.object} & set(self.journal.adopt):
+            whose = f"it is marked as {held.owner}'s" if held.owner else "it has no mark of ours"
+            raise ForeignObjectError(
+                f"The {self.store.place} exists and is not ours ({whose}); it was left alone.",
+                f"To have it hold this team's client secret: -e adopt='[{self.store.object}]'; else name another one.",
+            )
+        return held
+
+    def _copy(self, secret: Object | None, state: State, held: Copy | None) -> None:
+        """The secret in use, once proven, to the store."""
+        if self.store is None:
+            return
+        key_id = state.current.key_id if state.current is not None else ""
+        if key_id and held == Copy(self.team.unique_name, key_id):
+            return
+        if not self.journal.check:
+            assert state.current is not None  # noqa: S101 - for mypy: settled by now
+            self.store.put(decode(secret, KEY) or "", key_id, state.current.expires)
+        instead = f" in the place of {held.key_id or 'what is there'}" if held is not None else ""
+        self._note(
+            "create" if held is None else "update", self.store.place, [f"store {f'client secret {key_id}' if key_id else 'it'} for others to read{instead}"]
+        )
 
     def _resume(self, secret: Object | None, state: State) -> tuple[Object | None, State]:
         """An earlier run added a secret and died before it was in use."""
@@ -194,12 +256,12 @@ class Keeper:
             return f"{state.current.key_id} is {age.days} days old (gateway_auth_rotate_after: {self.team.rotate_after})"
         return ""
 
-    def _renew(self, secret: Object | None, state: State, reason: str) -> None:
+    def _renew(self, secret: Object | None, state: State, reason: str) -> tuple[Object | None, State]:
         what = f"client secret of the {describe(self.team)}"
         if self.journal.check:
             self._note("create", what, [f"add a client secret: {reason}", f"store it in Secret {self._place}"])
             self._note_promotion("the new client secret")
-            return
+            return secret, State()
         if secret is None:
             raise RegistrationError(f"Secret {self._place} doesn't exist.", "Run the whole of onboard_team: role team_secrets creates it.")
         added = self._add(reason)
@@ -214,7 +276,7 @@ class Keeper:
         finally:
             del value
         self._note("create", what, [f"add a client secret, key id {fresh.key_id}: {reason}", f"store it in Secret {self._place}"])
-        self._promote(secret, State.of(secret))
+        return self._promote(secret, State.of(secret))
 
     def _add(self, reason: str) -> Object:
         end = self.now() + min(2 * rotation_age(self.team), datetime.timedelta(days=MAX_LIFETIME_DAYS))
@@ -422,11 +484,24 @@ class Keeper:
             self._revoke_all(secret, doomed, self._secret_keys(secret), "oauth2-proxy uses a federated credential")
             return
         if self.team.credential == "external":
+            self._refuse_own(secret, state)
             self._revoke_all(secret, list(dict.fromkeys([*self._ours(), *sorted(state.known)])), [], "oauth2-proxy uses a secret that somebody else makes")
         elif state.previous or self._unused(state):
             self._revoke_all(secret, [*state.previous, *self._unused(state)], [], "superseded, no pod uses it")
         if state.federated:
             self._distrust()
+
+    def _refuse_own(self, secret: Object | None, state: State) -> None:
+        """The source of an external secret may still hold one that we made (a Key Vault that we wrote to): revoked, it would shut the door."""
+        value = decode(secret, KEY) or ""
+        for key_id in dict.fromkeys([*self._ours(), *state.known]):
+            # All that Entra tells of a secret's value is how it begins.
+            hint = str((self._in_entra(key_id) or {}).get("hint") or "")
+            if hint and value.startswith(hint):
+                raise RegistrationError(
+                    f"The client secret that oauth2-proxy was given as external begins like {key_id}, which we made and would now revoke; nothing was revoked.",
+                    "Have somebody else's secret stored where gateway_auth_client_secret points, or set gateway_auth_credential: client_secret.",
+                )
 
     def _unused(self, state: State) -> list[str]:
         return [key_id for key_id in self._ours() if key_id not in state.known]

@@ -57,6 +57,10 @@ class SecretError(GatewayAuthError):
     """A secret can't be had from its source, or its value can't work. Never carries the value."""
 
 
+class AzureError(GatewayAuthError):
+    """azure.azcollection isn't there, or Azure refused what was asked through it. Never carries a value."""
+
+
 class ProbeError(GatewayAuthError):
     """A request from outside got no HTTP answer, or one that no retry mends."""
 

@@ -16,6 +16,7 @@ WARNING = "warning"
 # Every rule by its stable id. `tests/golden/validate/error_<rule>.yml` shows each at work.
 RULES = {
     "address": "where the probe connects to is an IP address or host name",
+    "aks": "an AKS cluster is named as Azure names it",
     "app-group": "an app's groups are among its team's",
     "chart-version": "the chart is one this collection knows",
     "choice": "a value is one of the choices",
@@ -38,6 +39,7 @@ RULES = {
     "hostname-pattern": "the pattern gives each app of each team a host of its own",
     "hostname-taken": "a host belongs to one app of one team",
     "image-registry": "a registry has a registry's form",
+    "key-vault": "a secret of a Key Vault has a name that Key Vault takes",
     "name-length": "composed names fit Kubernetes, Helm and DNS",
     "namespace-taken": "a namespace belongs to one team",
     "no-apps": "a team has an app",
@@ -82,6 +84,7 @@ RULES = {
     "waiver-expired": "a waiver is not past",
     "waiver-incomplete": "a waiver is owned and reasoned",
     "waiver-unused": "a waiver waives something",
+    "workload-identity": "the issuer of the cluster's tokens has one source",
 }
 
 _SHOWN_TEAMS = 5

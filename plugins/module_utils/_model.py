@@ -46,10 +46,22 @@ class GraphRef:
 
 
 @dataclasses.dataclass(frozen=True)
+class AksRef:
+    """An AKS cluster as Azure Resource Manager knows it."""
+
+    name: str
+    resource_group: str
+    subscription_id: str
+
+
+@dataclasses.dataclass(frozen=True)
 class WorkloadIdentity:
-    """Who issues the tokens of the proxy's service account: ``issuer``, to the letter; empty = the cluster is asked."""
+    """Who issues the tokens of the proxy's service account: ``issuer``, to the letter; else Azure is asked for that of ``aks``;
+    else the cluster is.
+    """
 
     issuer: str = ""
+    aks: AksRef | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +97,15 @@ class SecretSource:
     """Where the client secret comes from; exactly one kind is set.
 
     ``kind`` is ``env`` (``name``: the variable), ``file`` (``name``: the path), ``secret`` (``name``/``key`` of a Secret in
-    the team's namespace that somebody else manages; only read) or ``value`` (the vaulted variable itself, read at the
-    moment of use and never stored here).
+    the team's namespace that somebody else manages; only read), ``key_vault`` (secret ``name`` of the Azure Key Vault at
+    ``url``; one that we make is written there instead) or ``value`` (the vaulted variable itself, read at the moment of use
+    and never stored here).
     """
 
     kind: str
     name: str = ""
     key: str = ""
+    url: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,6 +299,21 @@ class Team:
     def makes_secret(self) -> bool:
         """Whether we add the client secret to the registration ourselves."""
         return self.registration == "managed" and self.credential == "client_secret"
+
+    @property
+    def reads_key_vault(self) -> bool:
+        """Whether the client secret is read from Azure Key Vault."""
+        return self.client_secret is not None and self.client_secret.kind == "key_vault" and self.credential != "federated" and not self.makes_secret
+
+    @property
+    def writes_key_vault(self) -> bool:
+        """Whether the client secret that we make is stored in Azure Key Vault as well."""
+        return self.client_secret is not None and self.client_secret.kind == "key_vault" and self.makes_secret
+
+    @property
+    def asks_aks(self) -> bool:
+        """Whether Azure is asked for the cluster's OIDC issuer."""
+        return self.credential == "federated" and self.workload_identity.aks is not None and not self.workload_identity.issuer
 
     @property
     def all_groups(self) -> tuple[Group, ...]:

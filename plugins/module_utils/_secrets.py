@@ -90,7 +90,8 @@ def rotate(team: Team, journal: Journal, what: str) -> None:
 def ensure_secrets(team: Team, journal: Journal, vaulted_value: t.Callable[[], str | None]) -> None:
     """Bring both Secrets to what the release needs.
 
-    ``vaulted_value`` gives ``gateway_auth_client_secret.value``; it is called only when that is the source.
+    ``vaulted_value`` gives what only Ansible can read, ``gateway_auth_client_secret.value`` or the secret of a Key Vault; it is
+    called only when that is the source.
     """
     kube = journal.kube
     source = team.client_secret
@@ -120,7 +121,7 @@ def _ensure_proxy_secret(team: Team, journal: Journal, wanted_client_secret: t.C
     if given is None and kept is None:
         raise SecretError(
             f"Secret {team.namespace}/{team.proxy_secret} has no key client-secret, and no source for it is given.",
-            "Set gateway_auth_client_secret to one of {env, file, secret, value}.",
+            "Set gateway_auth_client_secret to one of {env, file, key_vault, secret, value}.",
         )
     data["client-secret"] = encode(given if given is not None else str(kept))
     _settle(team, journal, team.proxy_secret, live, data)
@@ -213,7 +214,12 @@ def client_secret(kube: Kube, team: Team, vaulted_value: t.Callable[[], str | No
         return None
     value = _READERS[source.kind](kube, team, source, vaulted_value)
     value = value.removesuffix("\n").removesuffix("\r")
-    what = {"env": f"environment variable {source.name}", "file": f"file {source.name}", "secret": f"Secret {team.namespace}/{source.name} key {source.key}"}
+    what = {
+        "env": f"environment variable {source.name}",
+        "file": f"file {source.name}",
+        "key_vault": f"secret {source.name} of Key Vault {source.url}",
+        "secret": f"Secret {team.namespace}/{source.name} key {source.key}",
+    }
     _check_printable(what.get(source.kind, "gateway_auth_client_secret.value"), value, "Store the bare secret there.")
     return value
 
@@ -255,6 +261,7 @@ def _from_value(_kube: Kube, _team: Team, _source: SecretSource, vaulted: t.Call
 _READERS: dict[str, t.Callable[[Kube, Team, SecretSource, t.Callable[[], str | None]], str]] = {
     "env": _from_env,
     "file": _from_file,
+    "key_vault": _from_value,
     "secret": _from_secret,
     "value": _from_value,
 }

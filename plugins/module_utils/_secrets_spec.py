@@ -44,9 +44,12 @@ def _client_secret(team: Team) -> str:
     source = team.client_secret
     if source is None:
         return "client secret of the app registration; kept as it is stored"
+    if team.makes_secret:
+        return f"client secret that we add to the app registration; stored as secret {source.name} of Key Vault {source.url} as well"
     return {
         "env": f"client secret of the app registration, from environment variable {source.name}",
         "file": f"client secret of the app registration, from file {source.name}",
+        "key_vault": f"client secret of the app registration, from secret {source.name} of Key Vault {source.url}",
         "secret": f"client secret of the app registration, from key {source.key} of Secret {team.namespace}/{source.name}",
         "value": "client secret of the app registration, from the vaulted gateway_auth_client_secret.value",
     }[source.kind]

@@ -26,6 +26,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._findings im
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import CLOUDS, GraphEndpoint
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
     PROBE_PATH,
+    AksRef,
     App,
     Chart,
     ClusterRef,
@@ -68,6 +69,10 @@ _PATH_SHAPE = re.compile(r"/[A-Za-z0-9._~!$&'()+,;=:@/-]+")
 _CLAIM = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+# https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+_VAULT_SECRET = re.compile(r"[a-zA-Z0-9-]{1,127}")
+_AKS_NAME = re.compile(r"[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
+_RESOURCE_GROUP = re.compile(r"[-\w.()]{0,89}[-\w()]")
 _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._/-]+)?")
 _UPN = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
@@ -320,21 +325,36 @@ class _Judge:
         self.guid("gateway_auth_client_id", self.var("client_id"), "an application (client) id")
         graph = self.var("graph") or {}
         for key in ("url", "authority"):
-            self.url(f"gateway_auth_graph.{key}", graph.get(key), ("https",))
-            base = self.text(f"gateway_auth_graph.{key}", graph.get(key))
-            if base and urllib.parse.urlsplit(base).path.strip("/"):
-                self.report(
-                    f"gateway_auth_graph.{key}", "a base URL without a path, for version and tenant are added to it", shown(base),
-                    f"Take the path out of gateway_auth_graph.{key}.", "url",
-                )  # fmt: skip
+            self._base_url(f"gateway_auth_graph.{key}", graph.get(key), "version and tenant are added to it")
         self.url("gateway_auth_graph.proxy", graph.get("proxy"), ("http",))
         self.absolute("gateway_auth_graph.ca_file", graph.get("ca_file"))
         identity = self.var("workload_identity") or {}
         self.url("gateway_auth_workload_identity.issuer", identity.get("issuer"), ("https",))
+        self._aks(identity)
         self._federated(graph)
         self._registration()
         self._groups("gateway_auth_admin_groups", self.var("admin_groups"))
         self._client_secret()
+
+    def _base_url(self, path: str, value: t.Any, why: str) -> None:
+        self.url(path, value, ("https",))
+        base = self.text(path, value)
+        if base and urllib.parse.urlsplit(base).path.strip("/"):
+            self.report(path, f"a base URL without a path, for {why}", shown(base), f"Take the path out of {path}.", "url")
+
+    def _aks(self, identity: dict[str, t.Any]) -> None:
+        """The issuer is written down, or Azure is asked for it: which of two that differ would count?"""
+        path = "gateway_auth_workload_identity"
+        aks = identity.get("aks")
+        if not isinstance(aks, dict):
+            return
+        if identity.get("issuer"):
+            self.report(path, "at most one of issuer and aks", "both", f"Keep one of them in {path}.", "workload-identity")
+        self.shape(f"{path}.aks.name", aks.get("name"), _AKS_NAME, "the name of an AKS cluster", "aks")
+        self.shape(f"{path}.aks.resource_group", aks.get("resource_group"), _RESOURCE_GROUP, "the name of a resource group", "aks")
+        self.guid(f"{path}.aks.subscription_id", aks.get("subscription_id"), "a subscription's id")
+        if aks.get("subscription_id") == "":
+            self.report(f"{path}.aks.subscription_id", "a subscription's id", "nothing", f"Set {path}.aks.subscription_id.", "required")
 
     def _registration(self) -> None:
         """An existing registration has an id, and is not ours to assign groups to."""
@@ -368,25 +388,26 @@ class _Judge:
         path = "gateway_auth_client_secret"
         given = self.var("client_secret")
         credential, registration = self.var("credential"), self.var("registration")
-        ours = credential == "federated" or (credential == "client_secret" and registration == "managed")
-        if ours:
-            if self.given.values.get(path) is None:
+        raw = self.given.values.get(path)
+        sources = [key for key in ("env", "file", "key_vault", "secret", "value") if isinstance(raw, dict) and raw.get(key) not in (None, "")]
+        makes = credential == "client_secret" and registration == "managed"
+        if credential == "federated" or (makes and sources != ["key_vault"]):
+            if raw is None:
                 return
             found = "a source, though there is no secret" if credential == "federated" else "a source, though we make the secret ourselves"
             self.report(
-                path, f"nothing, with credential {credential} and registration {registration}", found,
+                path, f"nothing{' but key_vault' if makes else ''}, with credential {credential} and registration {registration}", found,
                 f"Remove {path}, or set gateway_auth_credential: external.", "secret-source",
             )  # fmt: skip
             return
         if not self.ok(path) or isinstance(given, _spec.Withheld):
             if isinstance(given, _spec.Withheld):
-                self.report(path, "a mapping with one of env, file, secret and value", "a value that is not shown", f"Write {path}: {{value: …}}.", "type")
+                words = "a mapping with one of env, file, key_vault, secret and value"
+                self.report(path, words, "a value that is not shown", f"Write {path}: {{value: …}}.", "type")
             return
-        raw = self.given.values.get(path)
-        sources = [key for key in ("env", "file", "secret", "value") if isinstance(raw, dict) and raw.get(key) not in (None, "")]
         if len(sources) != 1:
             self.report(
-                path, "exactly one of env, file, secret and value", " and ".join(sources) or "none of them",
+                path, "exactly one of env, file, key_vault, secret and value", " and ".join(sources) or "none of them",
                 f"Keep one source in {path}." if sources else f"Set {path}.", "secret-source",
             )  # fmt: skip
             return
@@ -394,6 +415,12 @@ class _Judge:
         self.shape(f"{path}.env", given.get("env"), _ENV_NAME, "the name of an environment variable", "secret-source")
         self.absolute(f"{path}.file", given.get("file"))
         self._secret_ref(f"{path}.secret", given.get("secret"))
+        vault = given.get("key_vault")
+        if isinstance(vault, dict):
+            self._base_url(f"{path}.key_vault.url", vault.get("url"), "the secret is named by key_vault.name")
+            if vault.get("url") == "":
+                self.report(f"{path}.key_vault.url", "the vault's URL", "nothing", f"Set {path}.key_vault.url.", "required")
+            self.shape(f"{path}.key_vault.name", vault.get("name"), _VAULT_SECRET, "1 to 127 letters, digits and dashes", "key-vault")
 
     def _secret_ref(self, path: str, given: t.Any) -> None:
         if not isinstance(given, dict):
@@ -765,7 +792,7 @@ class _Judge:
             graph=GraphRef(url=endpoint.graph, proxy=graph["proxy"], ca_file=_file(graph["ca_file"])),
             groups_claim=var("groups_claim"),
             group_assignment=var("group_assignment"),
-            workload_identity=WorkloadIdentity(**var("workload_identity")),
+            workload_identity=_workload_identity(var("workload_identity")),
             rotate_after=var("rotate_after"),
             session=Session(**var("session")),
             session_store=SessionStore(
@@ -973,4 +1000,12 @@ def _secret_source(given: t.Any) -> SecretSource | None:
         return SecretSource("file", _file(given["file"]))
     if isinstance(given.get("secret"), dict):
         return SecretSource("secret", given["secret"]["name"], given["secret"]["key"])
+    if isinstance(given.get("key_vault"), dict):
+        return SecretSource("key_vault", given["key_vault"]["name"], url=given["key_vault"]["url"].rstrip("/"))
     return SecretSource("value") if given.get("value") is not None else None
+
+
+def _workload_identity(given: t.Mapping[str, t.Any]) -> WorkloadIdentity:
+    aks = given.get("aks")
+    found = AksRef(aks["name"], aks["resource_group"], aks["subscription_id"].lower()) if isinstance(aks, dict) else None
+    return WorkloadIdentity(given["issuer"], found)

@@ -43,7 +43,7 @@ TEAM_KEYS = ("gateway_auth_allowed_groups", "gateway_auth_apps", "gateway_auth_o
 _NEVER_IN_FILES = ("team", "adopt", "confirm", "rotate")
 
 CLIENT_SECRET = "gateway_auth_client_secret"  # noqa: S105 - the variable's name
-_SECRET_SOURCES = ("env", "file", "secret")  # keys of gateway_auth_client_secret that say where, not what
+_SECRET_SOURCES = ("env", "file", "key_vault", "secret")  # keys of gateway_auth_client_secret that say where, not what
 
 # `#jinja2:` at the very beginning gives a template delimiters of its own, so that it needs none of the others.
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\A#jinja2:")

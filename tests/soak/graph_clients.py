@@ -33,7 +33,7 @@ PYTHON = CACHE / "venv" / "bin" / "python"
 COLLECTION = CACHE / "ansible_collections" / "azure" / "azcollection"
 # The collection's requirements that its ad* modules need; the rest is named by azure_rm_common.py's imports.
 NEEDED = ("azure-cli-core", "azure-common", "azure-core", "azure-identity", "azure-mgmt-core", "azure-mgmt-nspkg", "azure-mgmt-rdbms")
-NEEDED += ("azure-storage-blob", "azure-storage-file-share", "msgraph-sdk", "packaging", "requests", "xmltodict")
+NEEDED += ("azure-keyvault", "azure-storage-blob", "azure-storage-file-share", "msgraph-sdk", "packaging", "requests", "xmltodict")
 
 
 def say(message: str) -> None:
@@ -59,7 +59,7 @@ def fetch_collection() -> None:
 
 
 def pins() -> list[str]:
-    """Return the collection's own pins of what its modules import, and this checkout's ansible-core."""
+    """Return the collection's own pins of what its modules import, and what this checkout needs to run."""
     common = (COLLECTION / "plugins" / "module_utils" / "azure_rm_common.py").read_text("utf-8")
     imported = {f"azure-mgmt-{name}" for name in re.findall(r"(?:from|import) azure\.mgmt\.([a-z]+)", common)}
     found = []
@@ -67,7 +67,7 @@ def pins() -> list[str]:
         name = re.split(r"[=><;\s]", line, maxsplit=1)[0]
         if name in imported or name in NEEDED:
             found.append(line)
-    return [*found, "ansible-core", "python-dateutil"]
+    return [*found, "ansible-core", "jsonpatch", "kubernetes", "python-dateutil"]
 
 
 def prepare() -> None:
@@ -81,7 +81,8 @@ def prepare() -> None:
     venv.create(CACHE / "venv", clear=True, symlinks=True)
     draft = CACHE / "requirements.new"
     draft.write_text(text, "utf-8")
-    constraint = [line for line in (ROOT / "requirements" / "constraints.txt").read_text("utf-8").splitlines() if line.startswith("ansible-core==")]
+    ours = ("ansible-core==", "jsonpatch==", "kubernetes==")
+    constraint = [line for line in (ROOT / "requirements" / "constraints.txt").read_text("utf-8").splitlines() if line.startswith(ours)]
     (CACHE / "constraints.txt").write_text("\n".join(constraint) + "\n", "utf-8")
     run("uv", "pip", "install", "--quiet", "--python", PYTHON, "-r", draft, "-c", CACHE / "constraints.txt")
     draft.replace(wanted)

@@ -59,10 +59,18 @@ def delegated(requested: str, app: Application, principal: ServicePrincipal) -> 
     return frozenset(granted)
 
 
-def check_application_scope(requested: str) -> None:
-    """Refuse any scope of client_credentials but Graph's `.default`."""
+# Resources besides Graph that tokens are issued for; `tests/sandbox/azure` answers for them.
+AZURE: Final = ("https://vault.azure.net", "https://management.azure.com")
+
+
+def application_audience(requested: str) -> str:
+    """Return whom a token of client_credentials is for; any scope but the `.default` of a known resource is refused."""
     scopes = requested.split()
     if len(scopes) != 1 or not scopes[0].endswith("/.default"):
         raise StsError(1002012, scope=requested)
+    resource = scopes[0].removesuffix("/.default")
+    if resource.rstrip("/") in AZURE:
+        return resource
     if _permission(scopes[0]) != ".default":
         raise StsError(70011, scope=requested)
+    return GRAPH_APP_ID

@@ -21,7 +21,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,7 @@ def make_authority(folder: Path, *names: str) -> Authority:
 
 @dataclass(frozen=True)
 class Double:
-    """A running double, and how to reach it."""
+    """A running double, and how to reach it. Further doubles put their hosts and ports into `routes`, the proxy's."""
 
     service: Service
     authority: Authority
@@ -131,6 +131,7 @@ class Double:
     proxy: str
     secrets_dir: Path
     log: Path
+    routes: dict[str, int]
 
     def secret(self, app: str) -> str:
         return (self.secrets_dir / f"{app}.secret").read_text("utf-8")
@@ -151,10 +152,10 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 class _ConnectProxy:
-    """A CONNECT proxy that knows the double's host names and nothing else."""
+    """A CONNECT proxy that knows the doubles' host names and nothing else."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, routes: Mapping[str, int]) -> None:
+        self._routes = routes
         self._tasks: set[asyncio.Task[None] | None] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -178,14 +179,15 @@ class _ConnectProxy:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, *_rest = head.split(" ")
-            if method != "CONNECT" or target not in (f"{LOGIN_HOST}:443", f"{GRAPH_HOST}:443"):
+            host, _, port = target.rpartition(":")
+            if method != "CONNECT" or host not in self._routes or port != "443":
                 writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 await writer.drain()
             else:
-                await self._tunnel(reader, writer)
+                await self._tunnel(reader, writer, self._routes[host])
 
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         try:
             await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
@@ -198,6 +200,7 @@ class _Thread:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.routes: dict[str, int] = {}
         self._ports: Future[tuple[int, int, int]] = Future()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -222,7 +225,8 @@ class _Thread:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         async with running(self._service) as (port, admin_port):
-            connections = _ConnectProxy(port)
+            self.routes.update({LOGIN_HOST: port, GRAPH_HOST: port})
+            connections = _ConnectProxy(self.routes)
             proxy = await asyncio.start_server(connections, "127.0.0.1", 0)
             self._ports.set_result((port, admin_port, proxy.sockets[0].getsockname()[1]))
             await self._stop.wait()
@@ -233,9 +237,14 @@ class _Thread:
 
 
 @contextlib.contextmanager
-def running_double(folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | None = None, state: Path | None = None) -> Iterator[Double]:
-    """Run a double until the block ends; with a state file, the next one goes on where this one ended."""
-    authority, clock = make_authority(folder), Clock()
+def running_double(
+    folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | None = None, state: Path | None = None, names: Iterable[str] = ()
+) -> Iterator[Double]:
+    """Run a double until the block ends; with a state file, the next one goes on where this one ended.
+
+    The certificate is good for `names` too, for doubles of other services.
+    """
+    authority, clock = make_authority(folder, *names), Clock()
     free = Address("127.0.0.1:0")
     settings = Settings(free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca, state=state)
     service = Service(settings, clock, issuer_keys)
@@ -251,6 +260,7 @@ def running_double(folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | No
             proxy=f"http://127.0.0.1:{proxy_port}",
             secrets_dir=folder / "secrets",
             log=folder / "entra.log",
+            routes=thread.routes,
         )
     finally:
         thread.stop()

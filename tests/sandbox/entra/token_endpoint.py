@@ -26,7 +26,7 @@ from .directory import Application, Directory, User
 from .errors import StsError
 from .grants import Code, Grant, GrantStore
 from .lag import Replicas
-from .scopes import check_application_scope, delegated
+from .scopes import application_audience, delegated
 from .tokens import LIFETIME, TokenIssuer
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -193,6 +193,6 @@ class TokenEndpoint:
     # --- client_credentials -----------------------------------------------------------------------------------------
 
     async def _client_credentials(self, call: Call, app: Application, form: dict[str, str]) -> dict[str, object]:
-        check_application_scope(form["scope"])
-        token = self._issuer.app_access_token(app, self._directory.principal(app))
+        audience = application_audience(form["scope"])
+        token = self._issuer.app_access_token(app, self._directory.principal(app), audience)
         return {"token_type": "Bearer", "expires_in": LIFETIME, "ext_expires_in": LIFETIME, "access_token": token}

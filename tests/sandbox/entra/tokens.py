@@ -127,11 +127,11 @@ class TokenIssuer:
         }
         return self._keys.sign({**self._graph_claims(app), **claims})
 
-    def app_access_token(self, app: Application, principal: ServicePrincipal) -> str:
-        """Return an access token for Microsoft Graph in the application's own name."""
-        claims: dict[str, object] = {"idtyp": "app", "oid": principal.id, "sub": principal.id}
+    def app_access_token(self, app: Application, principal: ServicePrincipal, audience: str = GRAPH_APP_ID) -> str:
+        """Return an access token in the application's own name; permissions in it are Graph's alone."""
+        claims: dict[str, object] = {"idtyp": "app", "oid": principal.id, "sub": principal.id, "aud": audience}
         roles = self._directory.graph_roles(principal)
-        if roles:
+        if roles and audience == GRAPH_APP_ID:
             claims["roles"] = sorted(roles)
         return self._keys.sign({**self._graph_claims(app), **claims})
 
