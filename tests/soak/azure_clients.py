@@ -142,6 +142,7 @@ class World:
 
     def as_a_task(self, value: str) -> None:
         """What a user's own play would do: the module as a task, with no_log."""
+        self.vault.permissions[AUTOMATION] = {"get", "set"}
         module = {"keyvault_uri": self.vault.url, "secret_name": "control", "secret_value": "{{ lookup('env', 'VALUE') }}", "subscription_id": SUBSCRIPTION}
         task = {"azure.azcollection.azure_rm_keyvaultsecret": module, "no_log": True}
         play = self.home / "control.yml"
