@@ -12,6 +12,8 @@ description:
   - With C(gateway_auth_credential=client_secret) and a managed registration, adds a client secret in Entra, stores it in the team's
     Secret and proves it at the token endpoint, all in this one action; only its key id comes out.
   - With V(federated), adds a federated credential for the proxy's service account and proves it with a token as the pods get it.
+  - With C(gateway_auth_client_secret.key_vault) the secret that is added is stored in Azure Key Vault as well, once it is proven; with
+    C(gateway_auth_workload_identity.aks) the issuer is read from Azure. Both need collection C(azure.azcollection).
   - A secret that is there and works is kept. One that Entra no longer has, or that expired, is replaced.
   - Only secrets that carry our name, that no Secret refers to, and that no pod uses any more are revoked.
 options:

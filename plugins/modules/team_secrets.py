@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Creates the team's namespace when it isn't there, and the Secrets that oauth2-proxy and its session store read.
   - A cookie secret and a store password are generated once and kept for ever after. The client secret comes from its source.
+  - From Azure Key Vault it is read by lookup C(azure.azcollection.azure_keyvault_secret), within this action.
   - No value leaves this action, neither in its result nor in a diff.
 options:
   rotate:

@@ -272,11 +272,12 @@ def run_module(name: str, arguments: Object, environ: Environ) -> Object:
     given = {"subscription_id": environ.get("AZURE_SUBSCRIPTION_ID"), **arguments, "auth_source": environ["ANSIBLE_AZURE_AUTH_SOURCE"], "_ansible_no_log": True}
     body = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
     hidden = [str(arguments.get("secret_value") or ""), environ.get("AZURE_SECRET", "")]
-    try:
+    ended = None
+    # Not chained: the exception has what was printed so far, which may be a value.
+    with contextlib.suppress(subprocess.TimeoutExpired):
         ended = subprocess.run(command, input=body, capture_output=True, env=chosen, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        # Not chained: what it has of the output may hold a value.
-        raise AzureError(f"{COLLECTION}.{name} took longer than {TIMEOUT_S:.0f} s and was ended.", "Check the way to Azure, and run again.") from None
+    if ended is None:
+        raise AzureError(f"{COLLECTION}.{name} took longer than {TIMEOUT_S:.0f} s and was ended.", "Check the way to Azure, and run again.")
     result = _result(ended.stdout)
     if result is None or result.get("failed") or ended.returncode:
         lines = [line for line in ended.stderr.decode(errors="replace").splitlines() if line.strip() and not line.startswith(" ")]

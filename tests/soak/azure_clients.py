@@ -6,7 +6,8 @@
 
 Run by `make soak`, or by hand: `python -m tests.soak.azure_clients`. The playbook runs in the venv of graph_clients.py, with
 ANSIBLE_KEEP_REMOTE_FILES=1, -vvvv and a log file; whatever it left in its files, its output, its results or in the arguments of
-a process is searched for every secret there was.
+a process is searched for every secret there was. That the search finds something where there is something, a run of the
+collection's module as a task shows: its value is in a file.
 """
 
 from __future__ import annotations
@@ -130,20 +131,7 @@ class World:
         outcomes.unlink(missing_ok=True)
         variables = {"models": {"team-a": team_model(self.kubeconfig, **given)}, "rotate": rotate, "adopt": list(adopt), "outcomes": str(outcomes)}
         (self.home / "variables.json").write_text(json.dumps(variables), "utf-8")
-        command = [str(PYTHON.parent / "ansible-playbook"), "-vvvv", "--diff", "-i", "team-a,", "-e", f"@{self.home / 'variables.json'}"]
-        command += [str(HERE / "azure_clients.yml"), *(["--check"] if check else [])]
-        env = environment(self.double, self.home) | {
-            "ANSIBLE_COLLECTIONS_PATH": f"{CACHE}:{ROOT / '.venv' / 'collections'}",
-            "ANSIBLE_KEEP_REMOTE_FILES": "1",
-            "ANSIBLE_LOG_PATH": str(self.home / "ansible.log"),
-            "NO_PROXY": "127.0.0.1",
-            "TMPDIR": str(self.home / "tmp"),
-        }
-        began = time.monotonic()
-        self.process = subprocess.Popen(command, cwd=self.home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-        output, _none = self.process.communicate()
-        self.seconds.append(time.monotonic() - began)
-        self.texts.append(output)
+        output = self._play(HERE / "azure_clients.yml", "-i", "team-a,", "-e", f"@{self.home / 'variables.json'}", *(["--check"] if check else []))
         self.collect()
         if self.process.returncode == -signal.SIGKILL:
             return {}
@@ -151,6 +139,36 @@ class World:
         text = outcomes.read_text("utf-8")
         self.texts.append(text)
         return {phase: result.get("teams", {}).get("team-a", {}) for phase, result in json.loads(text).items()}
+
+    def as_a_task(self, value: str) -> None:
+        """What a user's own play would do: the module as a task, with no_log."""
+        self.vault.permissions[AUTOMATION] = {"get", "set"}
+        module = {"keyvault_uri": self.vault.url, "secret_name": "control", "secret_value": "{{ lookup('env', 'VALUE') }}", "subscription_id": SUBSCRIPTION}
+        task = {"azure.azcollection.azure_rm_keyvaultsecret": module, "no_log": True}
+        play = self.home / "control.yml"
+        play.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]), "utf-8")
+        output = self._play(play, "-i", "localhost,", VALUE=value)
+        require(self.process.returncode == 0, output)
+
+    def _play(self, *command: str | Path, **more: str) -> str:
+        env = environment(self.double, self.home) | {
+            "ANSIBLE_COLLECTIONS_PATH": f"{CACHE}:{ROOT / '.venv' / 'collections'}",
+            "ANSIBLE_KEEP_REMOTE_FILES": "1",
+            "ANSIBLE_LOCAL_TEMP": str(self.home / "local"),
+            "ANSIBLE_LOG_PATH": str(self.home / "ansible.log"),
+            # By default below the user's home as the password database knows it, whatever HOME says.
+            "ANSIBLE_REMOTE_TMP": str(self.home / "remote"),
+            "NO_PROXY": "127.0.0.1",
+            "TMPDIR": str(self.home / "tmp"),
+            **more,
+        }
+        began = time.monotonic()
+        full = [PYTHON.parent / "ansible-playbook", "-vvvv", "--diff", *command]
+        self.process = subprocess.Popen(full, cwd=self.home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        output, _none = self.process.communicate()
+        self.seconds.append(time.monotonic() - began)
+        self.texts.append(output)
+        return output
 
     def kill(self, *, sent: bool) -> Callable[[bool], None]:
         """For `Azure.on_write`: kill -9 to the playbook and everything it started, before a write to the vault counts or after."""
@@ -336,6 +354,13 @@ def main() -> int:
         if found or watch.found:
             say(f"leaks: {sorted(set(found))[:10]}, in arguments: {len(watch.found)}")
             return 1
+        control_value = "CANARY-control-3f5e"
+        world.as_a_task(control_value)
+        world.canaries.add(control_value)
+        if not (found := leaks(world)):
+            say("the search is blind: the module run as a task left its value in no file")
+            return 1
+        say(f"run as a task, the module leaves its value in {found[0]}")
     return 0
 
 

@@ -4,7 +4,7 @@
 
 """Clients of Graph that others wrote, unmodified, against the Entra double: msgraph-sdk, azure-identity, azure.azcollection.
 
-Run by `make soak`, or by hand: `python -m tests.soak.graph_clients`. It makes a venv of its own in .cache/graph-clients (550 MB,
+Run by `make soak`, or by hand: `python -m tests.soak.graph_clients`. It makes a venv of its own in .cache/graph-clients (640 MB,
 most of it SDKs that the modules import and don't use), starts a double behind its CONNECT proxy, and lets the clients keep
 Microsoft's host names and check TLS as they always do.
 """

@@ -3,7 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; kill -9 at every request to
+# `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; azure.azcollection through our
+# actions, against doubles of Key Vault and Resource Manager; kill -9 at every request to
 # Entra; every cell of the table of who stays logged in; ROUNDS (20) onboardings under the poller; the second pair of versions
 # (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
 set -euo pipefail
@@ -12,8 +13,10 @@ cd "$(dirname "$0")/../.."
 ROUNDS=${ROUNDS:-20}
 SECOND=.cache/second
 
-echo "soak: msgraph-sdk and azure.azcollection against the Entra double (550 MB of them in .cache/graph-clients)"
+echo "soak: msgraph-sdk and azure.azcollection against the Entra double (640 MB of them in .cache/graph-clients)"
 python -m tests.soak.graph_clients
+echo "soak: azure.azcollection through our actions: Key Vault and AKS"
+PYTHONPATH=.venv/collections python -m tests.soak.azure_clients
 
 python -m tests.sandbox up
 echo "soak: kill -9 at every request to Entra"

@@ -16,6 +16,10 @@ from ansible_collections.platform.gateway_auth.plugins.action.entra_credential i
 from ansible_collections.platform.gateway_auth.plugins.action.entra_credential_info import ActionModule as Info
 from ansible_collections.platform.gateway_auth.plugins.action.team_secrets import ActionModule as Secrets
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import decode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import Copy
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from tests.sandbox.entra.graphkit import permit
 from tests.sandbox.entra.testkit import Double, control
 from tests.unit.support.actions import Model, run_action, texts
@@ -137,6 +141,75 @@ def test_findings_of_a_federated_credential(double: Double, model: Model, api: A
     outcome = run(made)["team-a"]
     assert outcome["changed"] and outcome["data"]["retire"] and outcome["data"]["key_id"] == ""
     assert [finding for finding in outcome["data"]["findings"] if "serviceaccounts/token" in finding]
+
+
+AKS = {"name": "aks-a", "resource_group": "rg", "subscription_id": "22222222-2222-4222-8222-222222222222"}
+
+
+def test_azure_is_asked_once_for_the_issuer_of_each_cluster(double: Double, model: Model, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def issuer(team: Team, _environ: object) -> str:
+        assert team.workload_identity.aks is not None
+        asked.append(team.workload_identity.aks.name)
+        if asked[-1] == "aks-b":
+            raise AzureError("No issuer there.")
+        return "https://azure.example/oidc/"
+
+    monkeypatch.setattr(_azure, "aks_issuer", issuer)
+    given = {name: model(name, credential="federated", workload_identity={"issuer": "", "aks": AKS}) for name in ("team-a", "team-b")}
+    given["team-c"] = model("team-c", credential="federated", workload_identity={"issuer": "", "aks": {**AKS, "name": "aks-b"}})
+    given["team-d"] = model("team-d", credential="federated", workload_identity={"issuer": "https://written.example/", "aks": None})
+    made = run_action(Application, {"models": given})["models"]
+    run_action(Secrets, {"models": made})
+    outcomes = run(made)
+    assert asked == ["aks-a", "aks-b"]
+    assert outcomes["team-c"]["failed"] and "No issuer there." in outcomes["team-c"]["msg"]
+    for name, url in (("team-a", "https://azure.example/oidc/"), ("team-b", "https://azure.example/oidc/"), ("team-d", "https://written.example/")):
+        assert not outcomes[name]["failed"]
+        [trusted] = control(double, "GET", f"/apps/gateway-auth.sandbox.monitoring.{name}")[1]["federated_credentials"]
+        assert trusted["issuer"] == url
+    asked.clear()
+    run(made, stage="retire")
+    assert asked == []
+
+
+def test_a_registration_that_nobody_reads_needs_no_azure(model: Model, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID"):
+        monkeypatch.delenv(name)
+    given = model(registration="existing", client_id=TEAM_A, credential="federated", workload_identity={"issuer": "", "aks": AKS})
+    [finding] = run({"team-a": given})["team-a"]["data"]["findings"]
+    assert "AKS cluster aks-a" in finding
+
+
+def test_a_key_vault_gets_the_secret_of_its_team(api: Api, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    vaults: dict[str, tuple[str, Copy]] = {}
+
+    def look(self: _azure.KeyVault) -> Copy | None:
+        return vaults[self.place][1] if self.place in vaults else None
+
+    def put(self: _azure.KeyVault, value: str, key_id: str, _expires: str) -> None:
+        vaults[self.place] = (value, Copy(self.team.unique_name, key_id))
+
+    monkeypatch.setattr(_azure.KeyVault, "look", look)
+    monkeypatch.setattr(_azure.KeyVault, "put", put)
+    source = {"kind": "key_vault", "key": "", "url": "https://contoso.vault.azure.net"}
+    given = {name: model(name, client_secret={**source, "name": name}) for name in ("team-a", "team-b")}
+    made = run_action(Application, {"models": given})["models"]
+    run_action(Secrets, {"models": made})
+    shown = [run(made, check=True), run(made)]
+    for name in given:
+        value, copy = vaults[f"secret {name} of Key Vault https://contoso.vault.azure.net"]
+        assert value == decode(api.the("Secret", f"oauth2-proxy-{name}"), "client-secret")
+        assert copy.key_id == shown[1][name]["data"]["key_id"]
+    assert not any(outcome["changed"] for outcome in run(made).values())
+    vaults["secret team-a of Key Vault https://contoso.vault.azure.net"] = ("hush-theirs", Copy("", ""))
+    shown.append(run(made))
+    assert shown[2]["team-a"]["failed"] and not shown[2]["team-b"]["failed"]
+    shown.append(run(made, adopt=["KeyVaultSecret/team-a"]))
+    assert shown[3]["team-a"]["changed"]
+    for value, _copy in vaults.values():
+        assert value not in str(shown) and "hush-theirs" not in str(shown)
 
 
 def test_a_permission_that_is_missing_is_named(double: Double, api: Api, onboarded: dict[str, Object]) -> None:

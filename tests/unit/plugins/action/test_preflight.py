@@ -13,8 +13,10 @@ import typing as t
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.action.preflight import ActionModule
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from tests.unit.support import platform as parts
 from tests.unit.support.actions import models, run_action
 from tests.unit.support.api import Api
@@ -138,3 +140,35 @@ def test_foreign_objects_are_told_before_anything_is_written(api: Api, kubeconfi
     assert outcome["failed"]
     assert all(obj["metadata"]["name"] in outcome["msg"] for obj in theirs)
     assert not _run(given, adopt="all")["team-a"]["failed"]
+
+
+VAULT = {"client_secret": {"kind": "key_vault", "name": "n", "key": "", "url": "https://contoso.vault.azure.net"}}
+AKS = {"workload_identity": {"issuer": "", "aks": {"name": "a", "resource_group": "g", "subscription_id": "22222222-2222-4222-8222-222222222222"}}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "packages"),
+    [
+        pytest.param({}, [], id="not asked for"),
+        pytest.param(VAULT, list(_azure.VAULT_PACKAGES), id="read from a Key Vault"),
+        pytest.param({**VAULT, "registration": "managed"}, list(_azure.VAULT_PACKAGES), id="written to one"),
+        pytest.param({**AKS, "credential": "federated", "client_secret": None}, list(_azure.AKS_PACKAGES), id="issuer of AKS"),
+        pytest.param(AKS, [], id="issuer of AKS for nothing"),
+    ],
+)
+def test_azure_azcollection_is_wanted_where_it_is_used(
+    api: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch, overrides: Object, packages: list[str]
+) -> None:
+    wanted: list[str] = []
+
+    def require(names: t.Iterable[str]) -> None:
+        wanted.extend(names)
+        raise AzureError("It isn't there.", "Install it.")
+
+    monkeypatch.setattr(_azure, "require", require)
+    given = models(kubeconfig, **VOUCHED, **overrides)
+    _platform(api, given)
+    outcome = run_action(ActionModule, {"models": given})["teams"]["team-a"]
+    assert wanted == packages
+    assert ("It isn't there. Install it." in outcome["msg"]) is bool(packages)
+    assert outcome["failed"] or not packages

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.platform.gateway_auth.plugins.action.team_secrets import ActionModule
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import decode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from tests.unit.support.actions import models, run_action, team_model
 from tests.unit.support.api import Api
 
@@ -72,6 +76,41 @@ def test_a_team_without_its_value_fails_alone(api: Api, kubeconfig: str) -> None
     teams = run_action(ActionModule, {"models": given}, variables={"hostvars": {"team-a": {}}})["teams"]
     assert teams["team-a"]["failed"] and "gateway_auth_client_secret.value" in teams["team-a"]["msg"]
     assert not teams["team-b"]["failed"] and teams["team-b"]["changed"]
+
+
+def test_key_vaults_are_read_before_any_thread_starts(api: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vaults = {"team-a": "hush-1", "team-b": "hush-2"}
+    asked: list[str] = []
+
+    def read(team: Team, _environ: object) -> str:
+        assert threading.current_thread() is threading.main_thread()
+        asked.append(team.name)
+        if team.name not in vaults:
+            raise AzureError("The vault says no.")
+        return vaults[team.name]
+
+    monkeypatch.setattr(_azure, "read_secret", read)
+    source = {"client_secret": {"kind": "key_vault", "name": "n", "key": "", "url": "https://contoso.vault.azure.net"}}
+    given = {"models": models(kubeconfig, "team-a", "team-b", **source)}
+    shown = [run_action(ActionModule, given, diff=True)]
+    assert asked == ["team-a", "team-b"] and not any(outcome["failed"] for outcome in shown[0]["teams"].values())
+    for name, value in vaults.items():
+        assert decode(api.the("Secret", f"oauth2-proxy-{name}"), "client-secret") == value
+    shown.append(run_action(ActionModule, given))
+    assert not any(outcome["changed"] for outcome in shown[1]["teams"].values()), "the same value"
+
+    vaults["team-a"] = "hush-3"
+    del vaults["team-b"]
+    shown.append(run_action(ActionModule, given, diff=True))
+    assert shown[2]["teams"]["team-a"]["changed"] and decode(api.the("Secret", "oauth2-proxy-team-a"), "client-secret") == "hush-3"
+    assert shown[2]["teams"]["team-b"]["failed"] and "The vault says no." in shown[2]["teams"]["team-b"]["msg"]
+    assert decode(api.the("Secret", "oauth2-proxy-team-b"), "client-secret") == "hush-2", "it was left alone"
+    assert "hush" not in json.dumps(shown)
+
+    asked.clear()
+    run_action(ActionModule, {**given, "rotate": "cookie_secret"})
+    run_action(ActionModule, {"models": models(kubeconfig, **source, registration="managed")})
+    assert asked == [], "of no use to a rotation, nor where we make the secret"
 
 
 def test_a_failure_after_the_namespace_was_made_is_no_no_op(api: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:

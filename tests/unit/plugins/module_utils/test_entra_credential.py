@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import datetime
 import json
 import pathlib
@@ -15,10 +16,12 @@ import typing as t
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_credential
-from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
-from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import KEY, NEXT_KEY, STATE, Keeper, Password, State, rotation_age
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import KEY, NEXT_KEY, STATE, Copy, Keeper, Password, State, rotation_age
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
+    AzureError,
     ClusterError,
+    ForeignObjectError,
     GatewayAuthError,
     GraphAuthError,
     GraphError,
@@ -883,3 +886,168 @@ def test_errors_carry_no_value(world: World, double: Double, api: Api) -> None:
     api.mend()
     assert values[0] and not [text for text in told if values[0] in text]
     assert state(double)["applications"]
+
+
+# --- a copy for others -----------------------------------------------------------------------------------------------------------
+
+PLACE = "secret team-a of Key Vault https://contoso.vault.azure.net"
+
+
+class Shelf:
+    """A place outside the cluster. ``death``: as with Graph and the cluster, its writes may be the process's last."""
+
+    object = "KeyVaultSecret/team-a"
+    place = PLACE
+
+    def __init__(self) -> None:
+        self.held: tuple[str, Copy] | None = None
+        self.puts = 0
+        self.death = Death()
+        self.refuses: str = ""
+
+    def look(self) -> Copy | None:
+        if self.refuses == "look":
+            raise AzureError("No look.")
+        return self.held[1] if self.held is not None else None
+
+    def put(self, value: str, key_id: str, expires: str) -> None:
+        def write() -> None:
+            self.held = (value, Copy("gateway-auth.sandbox.monitoring.team-a", key_id))
+            self.puts += 1
+
+        if self.refuses == "put":
+            raise AzureError("No put.")
+        assert expires
+        self.death.around(write)
+
+
+def assert_on(shelf: Shelf, world: World) -> None:
+    world.assert_settled()
+    assert shelf.held is not None and shelf.held[0] == world.value() and [shelf.held[1].key_id] == world.ours
+
+
+def test_a_copy_follows_the_secret(world: World) -> None:
+    shelf = Shelf()
+    foretold = world.settle(check=True, store=shelf)
+    assert shelf.held is None and any("for others to read" in reason for reason in reasons(foretold))
+    first = world.settle(store=shelf)
+    assert kinds(first) == kinds(foretold) and ("create", "secret") in kinds(first)
+    assert_on(shelf, world)
+    assert not world.settle(store=shelf).journal.changed and shelf.puts == 1
+    before = world.value()
+    foretold = world.settle(check=True, rotate=True, store=shelf)
+    rotated = world.settle(rotate=True, store=shelf)
+    assert kinds(rotated) == kinds(foretold) and shelf.puts == 2
+    assert world.works(before) and shelf.held is not None and shelf.held[0] == world.value() != before, "in the vault before the old one is revoked"
+    world.retire(store=shelf)
+    assert_on(shelf, world)
+    told = repr([each.journal.__dict__ for each in (foretold, rotated, first)]) + repr(rotated)
+    assert before not in told and world.value() not in told
+
+
+def test_a_copy_that_went_comes_back(world: World) -> None:
+    shelf = Shelf()
+    world.settle(store=shelf)
+    shelf.held = None
+    again = world.settle(store=shelf)
+    assert kinds(again) == [("create", "secret")]
+    assert_on(shelf, world)
+
+
+def test_a_store_for_a_secret_that_was_there_before(world: World) -> None:
+    world.settle()
+    shelf = Shelf()
+    world.settle(store=shelf)
+    assert_on(shelf, world)
+    assert len(world.ours) == 1, "no new one was made for it"
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_killed_at_the_copy(world: World, sent: bool) -> None:
+    shelf = Shelf()
+    world.settle(store=shelf)
+    shelf.death = Death(0, sent=sent)
+    with pytest.raises(Killed):
+        world.settle(rotate=True, store=shelf)
+    assert len(world.ours) == 2
+    shelf.death = Death()
+    world.settle(store=shelf)
+    world.retire(store=shelf)
+    assert_on(shelf, world)
+    assert shelf.puts == 2
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_killed_anywhere_with_a_copy(world: World, sent: bool) -> None:
+    """Whatever write of a rotation was the last: a re-run ends with one secret, and that is in the store."""
+    shelf = Shelf()
+    world.settle(store=shelf)
+    counted = Death()
+    world.settle(rotate=True, death=counted, store=shelf)
+    world.retire(store=shelf)
+    assert counted.writes >= 3
+    for at in range(counted.writes):
+        with contextlib.suppress(Killed):
+            world.settle(rotate=True, death=Death(at, sent=sent), store=shelf)
+        world.settle(store=shelf)
+        world.retire(store=shelf)
+        assert_on(shelf, world)
+
+
+def test_a_store_out_of_reach_stops_before_anything_is_added(world: World, double: Double) -> None:
+    shelf = Shelf()
+    shelf.refuses = "look"
+    forget(double)
+    with pytest.raises(AzureError):
+        world.settle(store=shelf)
+    assert not writes(double) and world.ours == []
+
+
+def test_a_store_that_takes_nothing_keeps_the_old_secret_valid(world: World) -> None:
+    shelf = Shelf()
+    world.settle(store=shelf)
+    old = world.value()
+    shelf.refuses = "put"
+    with pytest.raises(AzureError):
+        world.settle(rotate=True, store=shelf)
+    assert world.works(old) and world.works(world.value()) and shelf.held is not None and shelf.held[0] == old
+    shelf.refuses = ""
+    world.settle(store=shelf)
+    world.retire(store=shelf)
+    assert_on(shelf, world)
+
+
+@pytest.mark.parametrize("owner", ["", "gateway-auth.sandbox.monitoring.team-b"])
+def test_a_copy_that_is_somebody_else_s(world: World, owner: str) -> None:
+    shelf = Shelf()
+    shelf.held = ("theirs", Copy(owner, "k"))
+    for check in (True, False):
+        with pytest.raises(ForeignObjectError, match=r"KeyVaultSecret/team-a") as error:
+            world.settle(check=check, store=shelf)
+        assert PLACE in error.value.message and (owner or "no mark") in error.value.message
+    assert world.ours == [] and shelf.held[0] == "theirs"
+    for adopt in (["KeyVaultSecret/team-a"], ["all"]):
+        shelf.held = ("theirs", Copy(owner, "k"))
+        keeper = world.keeper(store=shelf)
+        keeper.journal.adopt = adopt
+        keeper.settle()
+        assert_on(shelf, world)
+
+
+def test_a_secret_of_ours_named_as_external_is_not_revoked(world: World) -> None:
+    """A Key Vault that we wrote to becomes the source, and still holds what we wrote."""
+    world.settle()
+    value = world.value()
+    external = world.with_(credential="external")
+    with pytest.raises(RegistrationError, match="which we made"):
+        external.retire()
+    assert world.works(value) and len(world.ours) == 1
+
+    theirs = world.add_password("by hand")["secretText"]
+
+    def put(secret: Object) -> None:
+        secret["data"][KEY] = encode(theirs)
+
+    world.api.edit("Secret", world.team.proxy_secret, put)
+    external.retire()
+    assert world.ours == [] and world.works(theirs) and not world.works(value)

@@ -15,6 +15,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._secrets_spe
 from tests.golden import team
 
 PROXY = ("oauth2-proxy-team-a", ["client-id", "client-secret", "cookie-secret"])
+VAULT = {"kind": "key_vault", "name": "oauth2-team-a", "key": "", "url": "https://contoso.vault.azure.net"}
 EXTERNAL = {"type": "external", "url": "rediss://x", "secret": {"name": "sessions", "key": "password"}}
 
 
@@ -46,11 +47,17 @@ def test_secrets_and_keys(overrides: dict[str, t.Any], secrets: list[tuple[str, 
         pytest.param({"kind": "secret", "name": "theirs", "key": "k"}, "key k of Secret monitoring-team-a/theirs", id="another Secret"),
         pytest.param({"kind": "secret", "name": "oauth2-proxy-team-a", "key": "client-secret"}, "only read", id="the Secret itself"),
         pytest.param({"kind": "value", "name": "", "key": ""}, "gateway_auth_client_secret.value", id="vaulted value"),
+        pytest.param(VAULT, "from secret oauth2-team-a of Key Vault https://contoso.vault.azure.net", id="Key Vault"),
         pytest.param(None, "kept", id="none given"),
     ],
 )
 def test_says_where_the_client_secret_comes_from(source: dict[str, str] | None, word: str) -> None:
     assert word in secret_specification(team({"client_secret": source}))[0]["keys"]["client-secret"]
+
+
+def test_says_where_the_client_secret_that_we_make_goes_as_well() -> None:
+    told = secret_specification(team({"client_secret": VAULT, "registration": "managed"}))[0]["keys"]["client-secret"]
+    assert "we add" in told and "stored as secret oauth2-team-a of Key Vault https://contoso.vault.azure.net" in told
 
 
 @pytest.mark.parametrize("overrides", [{}, {"session_store": EXTERNAL}, {"credential": "federated", "client_secret": None}])

@@ -16,7 +16,7 @@ import yaml
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _spec, _validate
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import RULES, Finding, errors
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import SecretSource, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import AksRef, SecretSource, Team, WorkloadIdentity
 from tests.golden import inventory
 
 CASES = sorted((pathlib.Path(__file__).parents[3] / "golden" / "validate").glob("*.yml"))
@@ -76,6 +76,41 @@ def test_the_smallest_useful_inventory_is_valid(tmp_path: pathlib.Path) -> None:
     assert team.client_secret == SecretSource("file", "/secrets/team-a")
     assert Team.from_dict(team.to_dict()) == team
     assert len({one.cookie_name for one in teams}) == len(teams)
+
+
+VAULT = {"key_vault": {"url": "https://contoso.vault.azure.net/", "name": "oauth2-{{ inventory_hostname }}"}}
+
+
+@pytest.mark.parametrize(
+    ("registration", "credential", "reads", "writes"),
+    [
+        ("managed", "client_secret", False, True),
+        ("managed", "external", True, False),
+        ("existing", "client_secret", True, False),
+        ("existing", "external", True, False),
+    ],
+)
+def test_a_key_vault_is_read_or_written(tmp_path: pathlib.Path, registration: str, credential: str, reads: bool, writes: bool) -> None:
+    given = {"gateway_auth_registration": registration, "gateway_auth_credential": credential, "gateway_auth_client_secret": VAULT}
+    teams, findings = judge(tmp_path, platform=given)
+    assert not errors(findings)
+    assert [team.client_secret for team in teams] == [SecretSource("key_vault", f"oauth2-{team.name}", url="https://contoso.vault.azure.net") for team in teams]
+    assert {(team.reads_key_vault, team.writes_key_vault) for team in teams} == {(reads, writes)}
+    assert Team.from_dict(teams[0].to_dict()) == teams[0]
+
+
+def test_the_issuer_of_an_aks_cluster_is_asked_for_with_a_federated_credential_alone(tmp_path: pathlib.Path) -> None:
+    aks = {"name": "aks-a", "resource_group": "rg_(a).b", "subscription_id": "2222222A-2222-4222-8222-222222222222"}
+    for credential, asks in (("federated", True), ("external", False)):
+        given = {
+            "gateway_auth_credential": credential,
+            "gateway_auth_client_secret": None if asks else {"env": "A"},
+            "gateway_auth_workload_identity": {"aks": aks},
+        }
+        teams, findings = judge(tmp_path / credential, platform=given)
+        assert not errors(findings) and teams[0].asks_aks is asks
+        assert teams[0].workload_identity == WorkloadIdentity("", AksRef("aks-a", "rg_(a).b", aks["subscription_id"].lower()))
+        assert Team.from_dict(teams[0].to_dict()) == teams[0]
 
 
 def test_everything_wrong_anywhere_is_in_one_report(tmp_path: pathlib.Path) -> None:
