@@ -313,7 +313,7 @@ def _translate(exc: t.Any, where: str, what: str) -> ClusterError:
             return NamespaceMissing(f"Could not {what}: {detail}.")
         return _NotFound(f"Could not {what}: not found.")
     if status == 422:
-        return InvalidError(f"Could not {what}: {detail}.")
+        return InvalidError(f"Could not {what}: HTTP 422 from {where}: {detail}.")
     if status == 409:
         return _Conflict(f"Could not {what}: {detail}.", "Somebody else changed it at the same time: run again.")
     if status == 403:
