@@ -10,6 +10,8 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import HelmError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import helm_version
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
 
@@ -36,6 +38,13 @@ class ActionModule(ActionBase):
         }
         if team.chart.ref.startswith(("oci://", "https://")):
             arguments["chart_version"] = team.chart.version
+        try:
+            if helm_version() >= (4,):
+                # A field that another manager took would fail every upgrade. A release of Helm 3 is changed by patches until it is
+                # told otherwise, and those can't be forced.
+                arguments.update(server_side="true", force_conflicts=True)
+        except HelmError as exc:
+            return {**result, "failed": True, "msg": str(exc)}
         arguments = {key: value for key, value in arguments.items() if value is not None}
         answer = self._execute_module(module_name="kubernetes.core.helm", module_args=arguments, task_vars=task_vars)
         # It advises to install helm-diff for its own comparison; ours is exact (release_plan) and needs no plugin.

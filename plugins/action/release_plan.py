@@ -10,7 +10,7 @@ import typing as t
 
 import yaml
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _rollout
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_deletion
@@ -19,7 +19,10 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch impor
 
 
 class ActionModule(BatchAction):
-    """``data.upgrade`` says whether Helm must run, ``data.fresh`` whether it will create the Deployments."""
+    """``data.upgrade`` says whether Helm must run, ``fresh`` which Deployments this run creates, ``mended`` which it put right.
+
+    Objects of the release that somebody changed or deleted are put back here; what Helm leaves of that, once it has run, release_rollout does.
+    """
 
     def prepare(self, teams: dict[str, Team]) -> None:
         self._versions: dict[Chart, str] = {}
@@ -34,23 +37,29 @@ class ActionModule(BatchAction):
         values = release_values(team)
         release = _helm.newest_release(kube, team.namespace, team.release)
         reasons = _helm.upgrade_reasons(release, self._versions[team.chart], values)
-        if not reasons:
-            return Outcome(data={"upgrade": False, "fresh": False})
-        _helm.refuse_foreign_release(team, release, self.adopted)
-        fresh = kube.get("apps/v1", "Deployment", team.release, team.namespace) is None
+        if reasons:
+            _helm.refuse_foreign_release(team, release, self.adopted)
+        fresh = [name for name in _rollout.deployments(team) if reasons and kube.get("apps/v1", "Deployment", name, team.namespace) is None]
+        mended: list[str] = []
         if release is not None and not release.finished:
             # Helm refuses to work on a release that a killed run left pending, and kubernetes.core takes the values of a
             # failed revision for the present ones. Its objects stay; Helm takes its own objects over again.
             journal.carry_out(plan_deletion(release.record, f"revision {release.revision} never finished (status {release.status})"))
-        journal.note(
-            "install" if release is None else "upgrade",
-            f"Helm release {team.namespace}/{team.release}",
-            reasons,
-            before=_values(release.values) if release is not None else "",
-            after=_values(values),
-        )
+        elif release is not None and _helm.is_ours(team, release):
+            # Before an upgrade too: Helm fails where somebody put one field in another's place (`value` for `valueFrom`).
+            changes = _helm.mend(team, journal, release)
+            fresh += _helm.deployments_of(changes, "restore")
+            mended += _helm.deployments_of(changes, "mend")
+        if reasons:
+            journal.note(
+                "install" if release is None else "upgrade",
+                f"Helm release {team.namespace}/{team.release}",
+                reasons,
+                before=_values(release.values) if release is not None else "",
+                after=_values(values),
+            )
         outcome = self.outcome(journal)
-        outcome.data = {"upgrade": True, "fresh": fresh}
+        outcome.data = {"upgrade": bool(reasons), "fresh": sorted(set(fresh)), "mended": mended}
         return outcome
 
 

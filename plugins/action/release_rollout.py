@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _rollout
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _rollout
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
@@ -30,9 +31,13 @@ class ActionModule(BatchAction):
             return plan
         journal = self.journal(team)
         try:
-            _rollout.mark(team, journal, fresh=bool(plan.data.get("fresh")))
+            mended = list(plan.data.get("mended") or ())
+            if plan.data.get("upgrade") and not self.check_mode:
+                mended += self._mend(team, journal)
+            _rollout.mark(team, journal, fresh=plan.data.get("fresh") or ())
             if not self.check_mode:
                 _rollout.wait(team, journal.kube)
+                _rollout.wait_gone(team, journal.kube, mended)
                 if plan.changed or journal.changed:
                     # What is proven next must not be answered by a pod of before.
                     _rollout.wait_drained(team, journal.kube)
@@ -42,3 +47,11 @@ class ActionModule(BatchAction):
             raise blamed from exc
         outcome = self.outcome(journal)
         return Outcome(changed=plan.changed or outcome.changed, changes=plan.changes + outcome.changes, diff=plan.diff + outcome.diff)
+
+    @staticmethod
+    def _mend(team: Team, journal: Journal) -> list[str]:
+        """Helm leaves what others added (a container, a variable); and a release that was taken over is ours only now."""
+        release = _helm.newest_release(journal.kube, team.namespace, team.release)
+        if release is None or not release.finished:
+            return []
+        return _helm.deployments_of(_helm.mend(team, journal, release), "mend")

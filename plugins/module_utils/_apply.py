@@ -17,8 +17,9 @@ try:
 except ImportError:  # never on a controller; module_utils must import without it all the same
     yaml = None  # type: ignore[assignment]
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, NamespaceMissing, describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._drift import covered, plan_drift, replacement, same_content
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import HELM_MANAGER, InvalidError, Kube, NamespaceMissing, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_object
 
 Object = dict[str, t.Any]
@@ -47,6 +48,44 @@ class Journal:
             self.carry_out(change)
         return change
 
+    def mend(self, desired: Object) -> Change | None:
+        """Read one object of a Helm release, and make it again what the release's manifest says."""
+        live = self.kube.get(desired["apiVersion"], desired["kind"], desired["metadata"]["name"], desired["metadata"].get("namespace", ""))
+        change = plan_drift(desired, live)
+        if change is None:
+            return None
+        if live is None:
+            self.carry_out(change)
+            return change
+        operations, after = self._way_back(change.obj, live)
+        if same_content(after, live):
+            return None  # another spelling, or a default that somebody wrote down
+        if not self.check:
+            if operations:
+                self.kube.patch(live, operations, manager=change.manager, guard="uid")
+            # After a patch too, so that the next Helm finds its fields owned by server-side apply, and no conflict.
+            after = self.kube.apply(change.obj, manager=change.manager)
+        self.record(change, after)
+        return change
+
+    def _way_back(self, desired: Object, live: Object) -> tuple[list[Object], Object]:
+        """(operations that must go before server-side apply, the object as it will be), by dry runs."""
+        try:
+            after = self.kube.apply(desired, dry_run=True, manager=HELM_MANAGER)
+            if plan_drift(desired, after) is None:
+                return [], after
+        except InvalidError:
+            pass  # a field of ours beside one that somebody put in its place
+        operations = replacement(desired, live)
+        try:
+            return operations, self.kube.patch(live, operations, dry_run=True, manager=HELM_MANAGER, guard="uid")
+        except InvalidError as exc:
+            name, meta = describe(desired), desired["metadata"]
+            raise ClusterError(
+                f"{name} differs from the release's record, and it can't be changed back: {exc.message}",
+                f"Delete it (kubectl -n {meta.get('namespace')} delete {desired['kind'].lower()} {meta['name']}) and run the same command again: it comes back.",
+            ) from exc
+
     def plan(self, desired: Object, live: Object | None) -> Change | None:
         """``plan_object``, with the API server's word where managedFields can't tell."""
         change = plan_object(desired, live, self.adopt)
@@ -74,7 +113,7 @@ class Journal:
         if change.desired is None:
             self.kube.delete(change.obj)
             return None
-        after = self.kube.apply(change.desired)
+        after = self.kube.apply(change.desired, manager=change.manager)
         if change.drop:
             after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in change.drop])
         return after
@@ -84,7 +123,7 @@ class Journal:
             self.kube.delete(change.obj, dry_run=True)
             return None
         try:
-            after = self.kube.apply(change.desired, dry_run=True)
+            after = self.kube.apply(change.desired, dry_run=True, manager=change.manager)
         except NamespaceMissing:
             return change.desired  # the same run creates the namespace first
         for path in change.drop:
@@ -137,7 +176,7 @@ def _face(obj: Object | None) -> str:
         if obj.get("kind") == "Secret" and key in ("data", "stringData"):
             face["keys"] = sorted(value or {})
             continue
-        face[key] = value
+        face[key] = covered(value)
     return str(yaml.safe_dump(face, sort_keys=True, default_flow_style=False))
 
 

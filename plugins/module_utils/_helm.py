@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import functools
 import gzip
 import json
 import os
@@ -28,9 +29,11 @@ try:
 except ImportError:  # never on a controller; module_utils must import without it all the same
     yaml = None  # type: ignore[assignment]
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, HelmError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, GatewayAuthError, HelmError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, is_namespaced, knows
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
 
 Object = dict[str, t.Any]
 
@@ -53,6 +56,7 @@ class Release:
     version: str
     values: Object
     record: Object  # the Secret that holds it
+    manifest: str = ""  # what Helm rendered; hooks are elsewhere
 
     @property
     def finished(self) -> bool:
@@ -76,7 +80,56 @@ def newest_release(kube: Kube, namespace: str, name: str) -> Release | None:
         version=str(chart.get("version")),
         values=body.get("config") or {},
         record=record,
+        manifest=str(body.get("manifest") or ""),
     )
+
+
+def release_objects(team: Team, release: Release) -> list[Object]:
+    """The objects of a release as Helm writes them, in its order; kinds that we can't reach are left out.
+
+    The manifest lacks what Helm adds to each: its namespace, a label, and the annotations that say whose it is
+    (helm.sh/helm/v4 pkg/action/validate.go).
+    """
+    objects = []
+    for document in yaml.load_all(release.manifest, Loader=_loader()):  # noqa: S506 - it makes plain values only
+        if not isinstance(document, dict) or not knows(str(document.get("apiVersion")), str(document.get("kind"))):
+            continue
+        meta = document["metadata"] = dict(document.get("metadata") or {})
+        if is_namespaced(document["apiVersion"], document["kind"]):
+            meta.setdefault("namespace", team.namespace)
+        meta["labels"] = {**(meta.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
+        owner = {"meta.helm.sh/release-name": team.release, "meta.helm.sh/release-namespace": team.namespace}
+        meta["annotations"] = {**(meta.get("annotations") or {}), **owner}
+        objects.append(document)
+    return objects
+
+
+def mend(team: Team, journal: Journal, release: Release) -> list[Change]:
+    """Put back what somebody changed or deleted of a release's objects."""
+    try:
+        changes = [journal.mend(obj) for obj in release_objects(team, release)]
+    except GatewayAuthError as exc:
+        raise journal.blame(exc) from exc
+    return [change for change in changes if change is not None]
+
+
+def deployments_of(changes: t.Iterable[Change], action: str) -> list[str]:
+    """Names of the Deployments that were restored, or mended."""
+    return [change.obj["metadata"]["name"] for change in changes if change.action == action and change.obj["kind"] == "Deployment"]
+
+
+@functools.cache
+def _loader() -> t.Any:
+    """libyaml's where it is there (some 20 times as fast), with dates left as the text that Helm takes them for."""
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        pass
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in Loader.yaml_implicit_resolvers.items()
+    }
+    return Loader
 
 
 def _decode(record: Object) -> Object:
@@ -128,12 +181,17 @@ def _short(value: t.Any) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
+def is_ours(team: Team, release: Release) -> bool:
+    """Whether the chart's values carry our mark."""
+    labels = release.values.get("customLabels") or {}
+    return all(labels.get(key) == value for key, value in team.labels.items())
+
+
 def refuse_foreign_release(team: Team, release: Release | None, adopt: t.Collection[str]) -> None:
     """A release of our name without our labels in its values is somebody else's until it is adopted."""
     if release is None or "all" in adopt or f"Release/{team.release}" in adopt:
         return
-    labels = release.values.get("customLabels") or {}
-    if any(labels.get(key) != value for key, value in team.labels.items()):
+    if not is_ours(team, release):
         raise ForeignObjectError(
             f"Helm release {team.namespace}/{team.release} exists (chart {release.chart} {release.version}) and is not ours:"
             " its customLabels lack our mark. It was left alone.",

@@ -36,6 +36,8 @@ Objects = list[Object]
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
+# Of Helm 3 and 4, whatever their binaries are called (helm.sh/helm/v4 pkg/kube ManagedFieldsManager).
+HELM_MANAGER = "helm"
 TOKEN_LIFETIME_S = 600  # the shortest that the API server gives
 
 # (apiVersion, kind) -> (plural, namespaced)
@@ -46,9 +48,13 @@ _KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("v1", "Pod"): ("pods", True),
     ("v1", "ServiceAccount"): ("serviceaccounts", True),
     ("v1", "ConfigMap"): ("configmaps", True),
+    ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
     ("apps/v1", "Deployment"): ("deployments", True),
     ("policy/v1", "PodDisruptionBudget"): ("poddisruptionbudgets", True),
     ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
+    ("networking.k8s.io/v1", "Ingress"): ("ingresses", True),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): ("horizontalpodautoscalers", True),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): ("servicemonitors", True),
     ("authorization.k8s.io/v1", "SelfSubjectAccessReview"): ("selfsubjectaccessreviews", False),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
     ("gateway.networking.k8s.io/v1", "GatewayClass"): ("gatewayclasses", False),
@@ -65,6 +71,15 @@ def resource_of(api_version: str, kind: str) -> tuple[str, str]:
     """(API group, plural) of a kind; the core group is ``""``."""
     group = api_version.rpartition("/")[0]
     return group, _KINDS[(api_version, kind)][0]
+
+
+def knows(api_version: str, kind: str) -> bool:
+    """Whether objects of a kind can be reached at all; a release may hold any."""
+    return (api_version, kind) in _KINDS
+
+
+def is_namespaced(api_version: str, kind: str) -> bool:
+    return _KINDS[(api_version, kind)][1]
 
 
 def describe(obj: t.Mapping[str, t.Any]) -> str:
@@ -146,9 +161,9 @@ class Kube:
         return str((answer.get("status") or {}).get("token") or "")
 
     # --- writing -----------------------------------------------------------------------------------------------------
-    def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
-        """Server-side apply as field manager ``gateway-auth``, taking fields over from others."""
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", **_dry(dry_run)}
+    def apply(self, obj: Object, *, dry_run: bool = False, manager: str = FIELD_MANAGER) -> Object:
+        """Server-side apply, taking fields over from other field managers."""
+        query = {"fieldManager": manager, "force": "true", **_dry(dry_run)}
         return self._call("PATCH", _path_of(obj), query, obj, "application/apply-patch+yaml", f"apply {describe(obj)}")
 
     def create(self, obj: Object) -> Object | None:
@@ -161,12 +176,11 @@ class Kube:
         except _Conflict:
             return None
 
-    def patch(self, obj: Object, operations: Objects) -> Object:
-        """JSON patch (RFC 6902), guarded by the resourceVersion that ``obj`` was read with."""
-        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
-        return self._call(
-            "PATCH", _path_of(obj), {"fieldManager": FIELD_MANAGER}, [guard, *operations], "application/json-patch+json", f"patch {describe(obj)}"
-        )
+    def patch(self, obj: Object, operations: Objects, *, dry_run: bool = False, manager: str = FIELD_MANAGER, guard: str = "resourceVersion") -> Object:
+        """JSON patch (RFC 6902), guarded by the resourceVersion that ``obj`` was read with, or by its uid (for what needs no index)."""
+        query = {"fieldManager": manager, **_dry(dry_run)}
+        test = {"op": "test", "path": f"/metadata/{guard}", "value": obj["metadata"][guard]}
+        return self._call("PATCH", _path_of(obj), query, [test, *operations], "application/json-patch+json", f"patch {describe(obj)}")
 
     def delete(self, obj: Object, *, dry_run: bool = False) -> bool:
         """Delete exactly this object (by uid); False when it was gone already."""
@@ -228,6 +242,10 @@ class _NotFound(ClusterError):
 
 class _Conflict(ClusterError):
     pass
+
+
+class InvalidError(ClusterError):
+    """The API server refuses an object as it would become."""
 
 
 class NamespaceMissing(_NotFound):
@@ -294,6 +312,8 @@ def _translate(exc: t.Any, where: str, what: str) -> ClusterError:
         if detail.startswith("namespaces "):
             return NamespaceMissing(f"Could not {what}: {detail}.")
         return _NotFound(f"Could not {what}: not found.")
+    if status == 422:
+        return InvalidError(f"Could not {what}: HTTP 422 from {where}: {detail}.")
     if status == 409:
         return _Conflict(f"Could not {what}: {detail}.", "Somebody else changed it at the same time: run again.")
     if status == 403:

@@ -7,7 +7,7 @@
 How equality is judged without a dry run. A live spec holds what we applied, what the API server defaulted, and what others
 put there. ``managedFields`` tells these apart: a field that nobody owns is a default, a field that somebody owns and that
 isn't desired is drift (somebody else's, or a leftover of ours) and goes. Lists of the kinds we handle are atomic (Gateway API
-and Envoy Gateway CRDs), so ownership stops at the list: an extra key inside an element that isn't one of ``_DEFAULTS`` may be
+and Envoy Gateway CRDs), so ownership stops at the list: an extra key inside an element that isn't one of ``DEFAULTS`` may be
 drift, and the caller asks the API server with a dry run (``Change.uncertain``).
 """
 
@@ -24,14 +24,17 @@ Object = dict[str, t.Any]
 Path = tuple[str, ...]
 
 MANAGED_LABEL = f"{OWNER_LABEL_PREFIX}managed"
-# What the API server adds inside list elements of routes and policies (Gateway API and Envoy Gateway CRDs). A default that is
-# missing here costs a dry run, no more.
-_DEFAULTS: tuple[tuple[str, t.Any], ...] = (
+# What the API server adds inside list elements of routes and policies (Gateway API and Envoy Gateway CRDs), and to Services. A
+# default that is missing here costs a dry run, no more.
+DEFAULTS: tuple[tuple[str, t.Any], ...] = (
     ("group", "gateway.networking.k8s.io"),
     ("group", ""),
     ("kind", "Gateway"),
     ("kind", "Service"),
     ("weight", 1),
+    ("protocol", "TCP"),
+    ("sessionAffinity", "None"),
+    ("internalTrafficPolicy", "Cluster"),
     ("matches", [{"path": {"type": "PathPrefix", "value": "/"}}]),
 )
 IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", "stack", "team"))
@@ -41,12 +44,13 @@ IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", 
 class Change:
     """One object's way from live to desired. ``desired`` is None for a deletion, ``live`` for a creation."""
 
-    action: str  # create | update | adopt | delete
+    action: str  # create | update | adopt | delete | restore | mend
     desired: Object | None
     live: Object | None
     reasons: tuple[str, ...]
     drop: tuple[Path, ...] = ()  # fields that others own and that server-side apply would leave in place
     uncertain: bool = False
+    manager: str = FIELD_MANAGER
 
     @property
     def obj(self) -> Object:
@@ -237,7 +241,7 @@ def _first_difference(want: t.Any, have: t.Any) -> tuple[Path, t.Any, t.Any] | N
 
 def _has_extras(want: t.Any, have: t.Any) -> bool:
     if isinstance(want, dict) and isinstance(have, dict):
-        unknown = any(key not in want and (key, value) not in _DEFAULTS for key, value in have.items())
+        unknown = any(key not in want and (key, value) not in DEFAULTS for key, value in have.items())
         return unknown or any(_has_extras(value, have[key]) for key, value in want.items())
     if isinstance(want, list) and isinstance(have, list):
         return any(_has_extras(wanted, found) for wanted, found in zip(want, have, strict=False))

@@ -63,10 +63,10 @@ def _digest(key: str | None, parts: t.Iterable[str | None]) -> str:
     return hmac.new((key or "").encode(errors="surrogateescape"), message, hashlib.sha256).hexdigest()[:16]
 
 
-def mark(team: Team, journal: Journal, *, fresh: bool) -> None:
+def mark(team: Team, journal: Journal, *, fresh: t.Collection[str]) -> None:
     """Make the pods of the release run on the Secrets as they are.
 
-    ``fresh``: the Deployments were created in this run, after the Secrets; they only need the note, not a restart.
+    ``fresh``: Deployments that were created in this run, after the Secrets; they only need the note, not a restart.
     """
     markers = secret_markers(journal.kube, team)
     for name in deployments(team):
@@ -83,7 +83,7 @@ def mark(team: Team, journal: Journal, *, fresh: bool) -> None:
             "metadata": {"name": name, "namespace": team.namespace, "annotations": {MARKER: marker}},
         }
         template = (live["spec"]["template"]["metadata"].get("annotations") or {}).get(MARKER)
-        if fresh and known is None:
+        if name in fresh and known is None:
             reason = "note which Secrets its pods started with"
         else:
             template = marker
@@ -137,6 +137,24 @@ def wait_drained(
                 "What they use stays valid until then. Run again once they are gone.",
             )
         sleep(POLL_S)
+
+
+def wait_gone(team: Team, kube: Kube, names: t.Collection[str], timeout: float = ROLLOUT_TIMEOUT_S) -> None:
+    """Until the pods that these Deployments had before are gone, too: Envoy asks one that ends for some seconds yet, and it may let anybody in."""
+    deadline = time.monotonic() + timeout
+    for name in names:
+        while True:
+            live = kube.get("apps/v1", "Deployment", name, team.namespace)
+            pods = kube.list("v1", "Pod", team.namespace, live["spec"]["selector"].get("matchLabels")) if live is not None else []
+            ending = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
+            if not ending:
+                break
+            if time.monotonic() > deadline:
+                raise NotReadyError(
+                    f"Pods of Deployment {team.namespace}/{name} as somebody had changed it were still ending after {timeout:.0f} s: {', '.join(ending)}.",
+                    "Delete them and run the same command again.",
+                )
+            time.sleep(POLL_S)
 
 
 def rolled_out(live: Object) -> bool:

@@ -42,12 +42,15 @@ class AuditLog:
 
 def _is_write(event: dict[str, t.Any], user: str) -> bool:
     resource = event.get("objectRef", {}).get("resource", "")
-    return (
-        event.get("user", {}).get("username") == user
-        and event.get("verb") in WRITES
-        and "dryRun=All" not in event.get("requestURI", "")
-        and resource not in QUESTIONS | LEASES
-    )
+    return event.get("user", {}).get("username") == user and event.get("verb") in WRITES and not _is_dry_run(event) and resource not in QUESTIONS | LEASES
+
+
+def _is_dry_run(event: dict[str, t.Any]) -> bool:
+    """By the options in the body of a deletion, where it has one: the API server then doesn't look at the query."""
+    options = event.get("requestObject") or {}
+    if event.get("verb") in ("delete", "deletecollection") and options.get("kind") == "DeleteOptions":
+        return options.get("dryRun") == ["All"]
+    return "dryRun=All" in event.get("requestURI", "")
 
 
 def _tell(event: dict[str, t.Any]) -> str:

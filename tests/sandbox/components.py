@@ -125,7 +125,10 @@ def kube_proxy_config(layout: Layout) -> Json:
 
 
 def audit_policy() -> Json:
-    """Every write by anybody, and reads by people; not the components' own polling, leases and heartbeats."""
+    """Every write by anybody, and reads by people; not the components' own polling, leases and heartbeats.
+
+    Deletions with their options: whether one is a dry run stands there.
+    """
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -145,6 +148,7 @@ def audit_policy() -> Json:
             },
             {"level": "None", "userGroups": ["system:nodes"], "resources": [{"group": "", "resources": ["nodes/status"]}]},
             {"level": "None", "users": ["system:apiserver"], "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+            {"level": "Request", "verbs": ["delete", "deletecollection"]},
             {"level": "Metadata"},
         ],
     }

@@ -27,6 +27,7 @@ Path = tuple[str, ...]
 Key = tuple[str, str, str]  # plural, namespace, name
 
 MANAGER = "gateway-auth"
+HELM = "helm"  # in whose name the objects of a release are put right
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 LIVE = pathlib.Path(__file__).parent / "live"
 
@@ -37,7 +38,10 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("v1", "services"): ("Service", True),
     ("v1", "pods"): ("Pod", True),
     ("v1", "serviceaccounts"): ("ServiceAccount", True),
+    ("v1", "configmaps"): ("ConfigMap", True),
     ("apps/v1", "deployments"): ("Deployment", True),
+    ("policy/v1", "poddisruptionbudgets"): ("PodDisruptionBudget", True),
+    ("networking.k8s.io/v1", "networkpolicies"): ("NetworkPolicy", True),
     ("apiextensions.k8s.io/v1", "customresourcedefinitions"): ("CustomResourceDefinition", False),
     ("gateway.networking.k8s.io/v1", "gatewayclasses"): ("GatewayClass", False),
     ("gateway.networking.k8s.io/v1", "gateways"): ("Gateway", True),
@@ -363,10 +367,11 @@ class Api:
     def _patch(self, request: Request, version: str, plural: str, content_type: str) -> tuple[int, Object]:
         key = (plural, request.namespace, request.name)
         if content_type == "application/json-patch+json":
-            self._only(request, "fieldManager")
+            self._only(request, "fieldManager", "dryRun")
             self._check_writer(request, content_type, content_type)
             before = self._stored(key, plural)
-            return 200, self._store(key, before, self._json_patched(request, before))
+            after = self._json_patched(request, before)
+            return 200, after if request.dry_run else self._store(key, before, after)
         self._only(request, "fieldManager", "force", "dryRun")
         self._check_writer(request, content_type, "application/apply-patch+yaml")
         if request.query.get("force") != "true":
@@ -374,7 +379,7 @@ class Api:
         self._check_names(request, request.body, version, plural)
         self._check_namespace(request, plural)
         before = self.objects.get(key, {})
-        after = _applied(before, request.body)
+        after = _applied(before, request.body, request.query["fieldManager"])
         if request.dry_run:
             after["metadata"].setdefault("uid", str(uuid.uuid4()))
             return (200 if before else 201), after
@@ -382,9 +387,10 @@ class Api:
 
     def _json_patched(self, request: Request, before: Object) -> Object:
         after = copy.deepcopy(before)
-        if request.body[0] != {"op": "test", "path": "/metadata/resourceVersion", "value": request.body[0].get("value")}:
-            self._violate(request, "a JSON patch that isn't guarded by the resourceVersion")
-        if request.body[0]["value"] != before["metadata"]["resourceVersion"]:
+        guard = str(request.body[0].get("path")).removeprefix("/metadata/")
+        if request.body[0] != {"op": "test", "path": f"/metadata/{guard}", "value": request.body[0].get("value")} or guard not in ("resourceVersion", "uid"):
+            self._violate(request, "a JSON patch that isn't guarded by the resourceVersion or the uid")
+        if request.body[0]["value"] != before["metadata"][guard]:
             raise Refusal(422, "the server rejected our request due to an error in our request", "Invalid")
         for operation in request.body[1:]:
             if operation["op"] not in ("add", "remove"):
@@ -403,7 +409,8 @@ class Api:
             del node[path[-1]]
             for entry in after["metadata"]["managedFields"]:
                 _disown(entry["fieldsV1"], tuple(path))
-        _own_difference(before, after, MANAGER)
+        _own_difference(before, after, request.query["fieldManager"])
+        _fill_defaults(after)
         return after
 
     def _delete(self, request: Request, version: str, plural: str, content_type: str) -> tuple[int, Object]:
@@ -420,7 +427,7 @@ class Api:
     def _check_writer(self, request: Request, content_type: str, expected: str) -> None:
         if content_type != expected:
             self._violate(request, f"content type {content_type}")
-        if request.query.get("fieldManager") != MANAGER:
+        if request.query.get("fieldManager") not in (MANAGER, HELM):
             self._violate(request, f"field manager {request.query.get('fieldManager')}")
 
     def _check_names(self, request: Request, body: Object, version: str, plural: str, *, posted: bool = False) -> None:
@@ -583,14 +590,14 @@ def _unset(obj: Object, path: Path) -> None:
             _unset(obj, path[:-1])
 
 
-def _applied(before: Object, config: Object) -> Object:
+def _applied(before: Object, config: Object, manager: str = MANAGER) -> Object:
     """Server-side apply with force."""
     after: Object = copy.deepcopy(before) or {key: config[key] for key in ("apiVersion", "kind")}
     meta = after.setdefault("metadata", {"name": config["metadata"]["name"]})
     if config["metadata"].get("namespace"):
         meta["namespace"] = config["metadata"]["namespace"]
     entries: list[Object] = meta.setdefault("managedFields", [])
-    ours = next((entry for entry in entries if (entry["manager"], entry["operation"]) == (MANAGER, "Apply")), None)
+    ours = next((entry for entry in entries if (entry["manager"], entry["operation"]) == (manager, "Apply")), None)
     others = [entry for entry in entries if entry is not ours and not entry.get("subresource")]
     wanted = _leaves(_content(config))
     for path in _paths(ours["fieldsV1"]) - set(wanted) if ours else ():
@@ -601,7 +608,7 @@ def _applied(before: Object, config: Object) -> Object:
             for entry in others:
                 _disown(entry["fieldsV1"], path)
         _set(after, path, value)
-    entry = {**_entry(config, MANAGER, "Apply"), "fieldsV1": _tree(wanted)}
+    entry = {**_entry(config, manager, "Apply"), "fieldsV1": _tree(wanted)}
     meta["managedFields"] = [entry, *(other for other in entries if other is not ours and other["fieldsV1"])]
     _fill_defaults(after)
     return after

@@ -19,7 +19,14 @@ _GENERATED: t.Final = object()
 
 
 def release_record(
-    team: Team, *, revision: int = 1, status: str = "deployed", version: str = "10.7.0", chart: str = "oauth2-proxy", values: t.Any = _GENERATED
+    team: Team,
+    *,
+    revision: int = 1,
+    status: str = "deployed",
+    version: str = "10.7.0",
+    chart: str = "oauth2-proxy",
+    values: t.Any = _GENERATED,
+    manifest: str = "",
 ) -> Object:
     """A revision of the team's release; by default finished and as we want it."""
     body = {
@@ -27,7 +34,7 @@ def release_record(
         "info": {"status": status, "description": "Install complete"},
         "chart": {"metadata": {"name": chart, "version": version, "apiVersion": "v2"}, "templates": [], "values": {}},
         "config": release_values(team) if values is _GENERATED else values,
-        "manifest": "",
+        "manifest": manifest,
         "version": revision,
         "namespace": team.namespace,
     }

@@ -115,7 +115,7 @@ SECRETS = "/api/v1/namespaces/monitoring-team-a/secrets"
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param(("GET", "/api/v1/configmaps", "", None), id="unknown kind"),
+        pytest.param(("GET", "/api/v1/endpoints", "", None), id="unknown kind"),
         pytest.param(("GET", f"{SECRETS}?watch=true", "", None), id="unknown query"),
         pytest.param(("GET", f"{SECRETS}/a/status", "", None), id="unknown subresource"),
         pytest.param(("PATCH", PATHS["SecurityPolicy"] + "?fieldManager=other&force=true", "application/apply-patch+yaml", POLICY), id="another manager"),

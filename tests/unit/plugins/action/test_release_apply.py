@@ -13,7 +13,9 @@ from ansible.errors import AnsibleActionFail, AnsibleActionSkip
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.kubernetes.core.plugins.modules.helm import argument_spec
 
+from ansible_collections.platform.gateway_auth.plugins.action import release_apply
 from ansible_collections.platform.gateway_auth.plugins.action.release_apply import ActionModule
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import HelmError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
 from tests.golden import team
 from tests.unit.support.actions import make_action, run_action, team_model
@@ -33,6 +35,22 @@ ANSWER: Object = {
     ],
     "deprecations": [{"msg": "old"}],
 }
+
+
+@pytest.fixture(autouse=True)
+def helm(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[tuple[int, ...] | Exception], None]:
+    """``helm((4, 1, 4))``: what `helm version` says."""
+
+    def says(version: tuple[int, ...] | Exception) -> None:
+        def answer() -> tuple[int, ...]:
+            if isinstance(version, Exception):
+                raise version
+            return version
+
+        monkeypatch.setattr(release_apply, "helm_version", answer)
+
+    says((4, 1, 4))
+    return says
 
 
 def _apply(answer: Object | None = None, **overrides: t.Any) -> tuple[Object, Object]:
@@ -70,6 +88,20 @@ def test_what_the_module_is_asked(overrides: Object, expected: Object, absent: s
     assert expected.items() <= given.items() and not absent & set(given)
     judged = ArgumentSpecValidator(argument_spec()).validate(given)
     assert not judged.error_messages, "the module knows every option"
+
+
+@pytest.mark.parametrize(("version", "forces"), [((3, 18, 0), False), ((4, 0, 0), True), ((4, 1, 4), True)])
+def test_helm_4_takes_fields_back_from_other_managers(helm: t.Callable[..., None], version: tuple[int, ...], forces: bool) -> None:
+    helm(version)
+    _result, given = _apply()
+    # Also for a release that Helm 3 made: by itself Helm 4 would go on without server-side apply, and then refuses to force.
+    assert (given.get("force_conflicts"), given.get("server_side")) == ((True, "true") if forces else (None, None))
+
+
+def test_a_helm_that_can_not_be_asked_fails_the_host(helm: t.Callable[..., None]) -> None:
+    helm(HelmError("Helm is not on PATH.", "Install it."))
+    result, given = _apply()
+    assert result["failed"] and "PATH" in result["msg"] and not given
 
 
 def test_no_secret_is_handed_over() -> None:

@@ -31,8 +31,9 @@ def _team(kubeconfig: str) -> Team:
 @pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
 def test_a_first_installation(api: Api, kubeconfig: str, check: bool) -> None:
     api.read_only = True
+    team = _team(kubeconfig)
     outcome = _plan(kubeconfig, check=check)
-    assert outcome["data"] == {"upgrade": True, "fresh": True}
+    assert outcome["data"] == {"upgrade": True, "fresh": [team.release, team.store_name], "mended": []}
     assert [change["action"] for change in outcome["changes"]] == ["install"]
     assert outcome["diff"][0]["before"] == "" and "existingSecret: oauth2-proxy-team-a" in outcome["diff"][0]["after"]
 
@@ -41,15 +42,15 @@ def test_nothing_to_do(api: Api, kubeconfig: str) -> None:
     api.seed(release_record(_team(kubeconfig)))
     api.read_only = True
     outcome = _plan(kubeconfig)
-    assert outcome["data"] == {"upgrade": False, "fresh": False}
+    assert outcome["data"] == {"upgrade": False, "fresh": [], "mended": []}
     assert not outcome["changed"] and not outcome["changes"] and not outcome["diff"]
 
 
 def test_an_upgrade_names_each_value(api: Api, kubeconfig: str) -> None:
     team = _team(kubeconfig)
-    api.seed(release_record(team), deployment(team.release))
+    api.seed(release_record(team), deployment(team.release), deployment(team.store_name))
     outcome = _plan(kubeconfig, replicas=3)
-    assert outcome["data"] == {"upgrade": True, "fresh": False}
+    assert outcome["data"] == {"upgrade": True, "fresh": [], "mended": []}
     (change,) = outcome["changes"]
     assert change["action"] == "upgrade" and any("replicaCount" in reason for reason in change["reasons"])
     assert "replicaCount: 2" in outcome["diff"][0]["before"] and "replicaCount: 3" in outcome["diff"][0]["after"]

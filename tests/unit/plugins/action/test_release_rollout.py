@@ -25,9 +25,9 @@ INSTALLED = Outcome(
     changed=True,
     changes=[{"action": "install", "object": "Helm release n/r", "reasons": ["install"]}],
     diff=[{"before": "", "after": "a: 1\n", "before_header": "r", "after_header": "r"}],
-    data={"upgrade": True, "fresh": True},
+    data={"upgrade": True, "fresh": ["monitoring-oauth2-proxy-team-a", "monitoring-oauth2-proxy-team-a-store"], "mended": []},
 )
-UNCHANGED = Outcome(data={"upgrade": False, "fresh": False})
+UNCHANGED = Outcome(data={"upgrade": False, "fresh": [], "mended": []})
 
 
 @pytest.fixture

@@ -406,7 +406,7 @@ def test_every_right_that_the_phases_use_is_asked_for(api: Api, kube: Kube, monk
     journal = Journal(kube, check=False)
     _secrets.ensure_secrets(TEAM, journal, lambda: None)
     api.seed(deployment(TEAM.release), deployment(TEAM.store_name, replicas=1))
-    _rollout.mark(TEAM, journal, fresh=True)
+    _rollout.mark(TEAM, journal, fresh=(TEAM.release, TEAM.store_name))
     for chosen in (TEAM, team({"apps": []})):
         _routes.Routes(chosen, journal, t.cast("ProbeClient", Envoy(api))).run()
     used = {(verb, PLURALS[key]) for verb, kind in _used(api) for key in PLURALS if key[1] == kind}

@@ -45,7 +45,7 @@ def running(api: Api) -> Api:
     return api
 
 
-def _mark(kube: Kube, *, fresh: bool = False, check: bool = False) -> Journal:
+def _mark(kube: Kube, *, fresh: t.Collection[str] = (), check: bool = False) -> Journal:
     journal = Journal(kube, check=check)
     _rollout.mark(TEAM, journal, fresh=fresh)
     return journal
@@ -66,7 +66,7 @@ def _rotate(api: Api, name: str = TEAM.proxy_secret, key: str = "client-secret")
 
 
 def test_a_fresh_release_is_noted_not_restarted(running: Api, kube: Kube) -> None:
-    journal = _mark(kube, fresh=True)
+    journal = _mark(kube, fresh=(TEAM.release, TEAM.store_name))
     assert len(journal.changes) == 2
     for name in (STORE, RELEASE):
         own, template = _markers(running, name)
@@ -95,7 +95,7 @@ def test_a_release_nobody_noted_is_restarted_once(running: Api, kube: Kube) -> N
 )
 def test_a_changed_secret_restarts_the_pods_that_read_it(running: Api, kube: Kube, name: str, key: str, restarted: list[str]) -> None:
     """And no others: a bundled store holds the sessions in memory, so it must outlive a new client secret."""
-    _mark(kube, fresh=True)
+    _mark(kube, fresh=(TEAM.release, TEAM.store_name))
     before = _markers(running, RELEASE)[0]
     _rotate(running, name, key)
     running.read_only = True
@@ -113,7 +113,7 @@ def test_a_restart_stays_in_the_template(running: Api, kube: Kube) -> None:
     """A later note must not take the marker out of the template: that would restart the pods again."""
     _mark(kube)
     _rotate(running)
-    _mark(kube, fresh=True)
+    _mark(kube, fresh=(TEAM.release, TEAM.store_name))
     own, template = _markers(running, RELEASE)
     assert own == template
 
