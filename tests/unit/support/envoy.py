@@ -118,7 +118,9 @@ class Envoy:
 
 
 def _app_of(obj: Object) -> str:
-    return str((obj["metadata"].get("labels") or {}).get("gateway-auth/app", ""))
+    """Whose and which app: two teams may have one of the same name."""
+    labels = obj["metadata"].get("labels") or {}
+    return f"{labels.get('gateway-auth/team', '')}/{labels.get('gateway-auth/app', '')}"
 
 
 def _is_passthrough(obj: Object) -> bool:
