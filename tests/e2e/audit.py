@@ -42,12 +42,7 @@ class AuditLog:
 
 def _is_write(event: dict[str, t.Any], user: str) -> bool:
     resource = event.get("objectRef", {}).get("resource", "")
-    return (
-        event.get("user", {}).get("username") == user
-        and event.get("verb") in WRITES
-        and not _is_dry_run(event)
-        and resource not in QUESTIONS | LEASES
-    )
+    return event.get("user", {}).get("username") == user and event.get("verb") in WRITES and not _is_dry_run(event) and resource not in QUESTIONS | LEASES
 
 
 def _is_dry_run(event: dict[str, t.Any]) -> bool:
