@@ -9,9 +9,7 @@ from __future__ import annotations
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
-from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
-from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import Routes
+from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import Routes, probe_client
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 
 
@@ -23,12 +21,9 @@ class ActionModule(BatchAction):
             connect(team.cluster)
 
     def for_team(self, team: Team) -> Outcome:
-        kube = connect(team.cluster)
         journal = self.journal(team)
-        address = team.probe.address or ("" if team.probe.proxy else gateway_address(kube, team.gateway))
-        probe = ProbeClient(proxy=team.probe.proxy, address=address, ca_file=team.probe.ca_file)
         try:
-            Routes(team, journal, probe).run()
+            Routes(team, journal, probe_client(team, journal.kube)).run()
         except GatewayAuthError as exc:
             raise journal.blame(exc) from exc
         return self.outcome(journal)

@@ -11,10 +11,13 @@ import typing as t
 import yaml
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _rollout
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import Routes, probe_client
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 
 
@@ -33,7 +36,13 @@ class ActionModule(BatchAction):
 
     def for_team(self, team: Team) -> Outcome:
         journal = self.journal(team)
-        kube = connect(team.cluster)
+        try:
+            return self._settle(team, journal)
+        except GatewayAuthError as exc:
+            raise journal.blame(exc) from exc
+
+    def _settle(self, team: Team, journal: Journal) -> Outcome:
+        kube = journal.kube
         values = release_values(team)
         release = _helm.newest_release(kube, team.namespace, team.release)
         reasons = _helm.upgrade_reasons(release, self._versions[team.chart], values)
@@ -41,6 +50,9 @@ class ActionModule(BatchAction):
             _helm.refuse_foreign_release(team, release, self.adopted)
         fresh = [name for name in _rollout.deployments(team) if reasons and kube.get("apps/v1", "Deployment", name, team.namespace) is None]
         mended: list[str] = []
+        if kube.get("v1", "Service", team.release, team.namespace) is None:
+            routes = Routes(team, journal, probe_client(team, kube))
+            routes.withdraw(f"until its policy is proven anew: Service {team.namespace}/{team.release}, which it asks, is gone and comes back")
         if release is not None and not release.finished:
             # Helm refuses to work on a release that a killed run left pending, and kubernetes.core takes the values of a
             # failed revision for the present ones. Its objects stay; Helm takes its own objects over again.

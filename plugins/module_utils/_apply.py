@@ -80,10 +80,10 @@ class Journal:
         try:
             return operations, self.kube.patch(live, operations, dry_run=True, manager=HELM_MANAGER, guard="uid")
         except InvalidError as exc:
-            name, meta = describe(desired), desired["metadata"]
+            name, kind, meta = describe(desired), desired["kind"].lower(), desired["metadata"]
             raise ClusterError(
                 f"{name} differs from the release's record, and it can't be changed back: {exc.message}",
-                f"Delete it (kubectl -n {meta.get('namespace')} delete {desired['kind'].lower()} {meta['name']}) and run the same command again: it comes back.",
+                f"Delete it (kubectl -n {meta.get('namespace')} delete {kind} {meta['name']}) and run the same command again: it comes back.",
             ) from exc
 
     def plan(self, desired: Object, live: Object | None) -> Change | None:

@@ -128,7 +128,7 @@ class _Comparison:
             if part in ("apiVersion", "kind", "metadata", "status"):
                 continue
             if part == "stringData":  # how a Secret is written; it is read as `data`
-                part, want = "data", {key: base64.b64encode(str(value).encode()).decode() for key, value in want.items()}  # noqa: PLW2901
+                part, want = "data", {key: base64.b64encode(str(value).encode()).decode() for key, value in want.items()}
             self._walk((part,), want, self.live.get(part), self._owned((part,)))
 
     # --- the walk ----------------------------------------------------------------------------------------------------
@@ -160,9 +160,9 @@ class _Comparison:
                 self._differs(where, wanted, None, _whole_owners(owned))
                 continue
             left.remove(found)
-            self._walk(where, wanted, found, _element(owned, keys, found))
+            self._walk(where, wanted, found, _element(owned, found))
         for item in left:
-            self._extra((*path, f"[{_title(item, keys)}]"), item, _element(owned, keys, item))
+            self._extra((*path, f"[{_title(item, keys)}]"), item, _element(owned, item))
 
     def _whole(self, path: Path, want: list[t.Any], have: list[t.Any], owned: Owned) -> None:
         """A list that has one owner: whoever else changed it owns it all."""
@@ -256,7 +256,7 @@ def _list_keys(owned: Owned) -> tuple[str, ...]:
     return ()
 
 
-def _element(owned: Owned, keys: tuple[str, ...], item: Object) -> Owned:
+def _element(owned: Owned, item: Object) -> Owned:
     found: Owned = []
     for manager, node in owned:
         if not node:

@@ -30,7 +30,7 @@ except ImportError:  # never on a controller; module_utils must import without i
     yaml = None  # type: ignore[assignment]
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, GatewayAuthError, HelmError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, HelmError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, is_namespaced, knows
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
@@ -91,7 +91,7 @@ def release_objects(team: Team, release: Release) -> list[Object]:
     (helm.sh/helm/v4 pkg/action/validate.go).
     """
     objects = []
-    for document in yaml.load_all(release.manifest, Loader=_loader()):  # noqa: S506 - it makes plain values only
+    for document in yaml.load_all(release.manifest, Loader=_loader()):
         if not isinstance(document, dict) or not knows(str(document.get("apiVersion")), str(document.get("kind"))):
             continue
         meta = document["metadata"] = dict(document.get("metadata") or {})
@@ -106,10 +106,7 @@ def release_objects(team: Team, release: Release) -> list[Object]:
 
 def mend(team: Team, journal: Journal, release: Release) -> list[Change]:
     """Put back what somebody changed or deleted of a release's objects."""
-    try:
-        changes = [journal.mend(obj) for obj in release_objects(team, release)]
-    except GatewayAuthError as exc:
-        raise journal.blame(exc) from exc
+    changes = [journal.mend(obj) for obj in release_objects(team, release)]
     return [change for change in changes if change is not None]
 
 

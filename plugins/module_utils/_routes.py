@@ -25,6 +25,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import ROUTE_VERSION, gateway_manifests, is_app_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, wait_answer, wait_refused
 
 Object = dict[str, t.Any]
@@ -41,7 +42,14 @@ OUR_KINDS = (
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
 )
+_NOBODYS_PATH = "/.gateway-auth/nobody"  # which only an app's own route takes
 _APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
+
+
+def probe_client(team: Team, kube: Kube) -> ProbeClient:
+    """How the team's hosts are reached from outside: as the inventory says, else at the Gateway's address."""
+    address = team.probe.address or ("" if team.probe.proxy else gateway_address(kube, team.gateway))
+    return ProbeClient(proxy=team.probe.proxy, address=address, ca_file=team.probe.ca_file)
 
 
 class Routes:
@@ -70,6 +78,18 @@ class Routes:
         self._write([change for key, change in changes.items() if change and self._is_app_route(key)])
         self._await_routes([self.desired[key] for key, change in changes.items() if change and self._is_app_route(key)])
         self._remove_rest(stale)
+
+    def withdraw(self, reason: str) -> None:
+        """Take the apps' routes away, to be proven and written anew by ``run``: their policies are about to come into effect.
+
+        Without the proxy's Service Envoy Gateway can't translate a policy and answers 500 in the app's place. When the Service comes
+        back, so does the route, and again before its filter: the app answered anybody for some 20 ms.
+        """
+        routes = [obj for obj in self._marked(ROUTE_VERSION, "HTTPRoute") if not _is_passthrough(obj) and not _is_public(obj)]
+        for obj in routes:
+            self.journal.carry_out(plan_deletion(obj, reason))
+        for host in sorted({host for obj in routes for host in _hosts(obj)}) if not self.journal.check else ():
+            wait_answer(self.probe, host, _NOBODYS_PATH, self._is_gone, "to answer HTTP 404", consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
 
     # --- what is there -----------------------------------------------------------------------------------------------
     def _live(self) -> dict[Key, Object]:
@@ -220,6 +240,10 @@ def _hosts(route: Object) -> list[str]:
 
 def _is_passthrough(obj: Object) -> bool:
     return str(obj["metadata"]["name"]).startswith(f"{_app_name(obj)}-passthrough-oauth-")
+
+
+def _is_public(obj: Object) -> bool:
+    return str(obj["metadata"]["name"]).endswith("-public")
 
 
 def _removal_order(obj: Object) -> int:

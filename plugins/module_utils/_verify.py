@@ -191,7 +191,7 @@ def judge_route(team: Team, live: Live, name: str) -> Check:
             remedy = f"Let listener {team.gateway.https_listener} allow routes from namespace {team.namespace}."
         elif "NoMatchingListenerHostname" in text:
             remedy = "Choose a hostname that the listener covers (gateway_auth_hostname_pattern, gateway_auth_domain)."
-        elif "BackendNotFound" in text or "PortNotFound" in text:
+        elif ("BackendNotFound" in text or "PortNotFound" in text) and name in {team.route_name(app) for app in team.apps}:
             remedy = "Check gateway_auth_apps[].service: name, port and namespace."
         elif "RouteRulesOverlap" in text:
             remedy = "Remove the other route, which claims the same host and path."
@@ -294,7 +294,8 @@ def judge_deployment(team: Team, live: Live, name: str, replicas: int) -> Check:
     wanted = int((deployment.get("spec") or {}).get("replicas") or replicas)
     if ready < wanted or updated < wanted:
         problems.append(f"{ready} of {wanted} pods available, {updated} up to date")
-    remedy = f"See: kubectl -n {team.namespace} describe deployment {name}; kubectl -n {team.namespace} logs deployment/{name}"
+    where = f"kubectl -n {team.namespace}"
+    remedy = f"Run onboard_team -e team={team.id}: it undoes changes by hand. Else see: {where} describe deployment {name}; {where} logs deployment/{name}"
     return Check(identity, title, not problems, "; ".join(problems) or f"{ready} of {wanted}", remedy if problems else "")
 
 

@@ -111,6 +111,7 @@ class Api:
         self.tokens: t.Callable[[str, str, list[str]], str] | None = None  # namespace, service account, audiences -> a token
         self.logs: dict[tuple[str, str, bool], str] = {}  # pod, container, previous
         self.verdicts: dict[str, Object | None] = {}  # name -> condition that differs from Accepted; None: no status at all
+        self.before_patch: list[t.Callable[[Request], None]] = []  # dry runs too: what the API server refuses
         self.before_write: list[t.Callable[[Request], None]] = []
         self.after_write: list[t.Callable[[Request], None]] = []
         self._given: set[str] = set()  # whose status a test wrote
@@ -366,6 +367,8 @@ class Api:
 
     def _patch(self, request: Request, version: str, plural: str, content_type: str) -> tuple[int, Object]:
         key = (plural, request.namespace, request.name)
+        for hook in self.before_patch:
+            hook(request)
         if content_type == "application/json-patch+json":
             self._only(request, "fieldManager", "dryRun")
             self._check_writer(request, content_type, content_type)

@@ -32,7 +32,7 @@ def probes(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[Object]:
         made.append(options)
         return envoy
 
-    monkeypatch.setattr(gateway_routes, "ProbeClient", client)
+    monkeypatch.setattr(_routes, "ProbeClient", client)
     monkeypatch.setattr(_routes, "STATUS_TIMEOUT_S", 0.3)
     monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 1.0)
     monkeypatch.setattr(_routes, "POLL_S", 0.01)

@@ -93,3 +93,69 @@ def test_secrets_are_not_in_the_diff(api: Api, kubeconfig: str) -> None:
 def test_a_chart_that_can_not_be_read_is_everybody_s_outcome(api: Api, kubeconfig: str, tmp_path: t.Any) -> None:
     outcome = _plan(kubeconfig, chart={"ref": str(tmp_path), "version": ""})
     assert outcome["failed"] and str(tmp_path) in outcome["msg"] and "gateway_auth_chart" in outcome["msg"]
+
+
+# --- objects that somebody changed -----------------------------------------------------------------------------------------------
+
+MANIFEST = """\
+---
+# Source: oauth2-proxy/templates/service.yaml
+apiVersion: v1
+kind: Service
+metadata:
+  name: monitoring-oauth2-proxy-team-a
+  labels: {app.kubernetes.io/version: 2026-11-25}
+spec:
+  selector: {app: proxy}
+  ports: [{name: http, port: 80}]
+---
+---
+apiVersion: example.com/v1
+kind: Unknown
+metadata: {name: x}
+"""
+
+
+def _seeded(api: Api, kubeconfig: str, **record: t.Any) -> None:
+    team = _team(kubeconfig)
+    api.seed(release_record(team, manifest=MANIFEST, **record), deployment(team.release), deployment(team.store_name))
+
+
+def test_a_deleted_object_comes_back(api: Api, kubeconfig: str) -> None:
+    _seeded(api, kubeconfig)
+    api.read_only = True
+    predicted = _plan(kubeconfig, check=True)
+    api.read_only = False
+    outcome = _plan(kubeconfig)
+    assert outcome["changes"] == predicted["changes"] and outcome["changed"]
+    assert [(change["action"], change["object"]) for change in outcome["changes"]] == [("restore", "Service monitoring-team-a/monitoring-oauth2-proxy-team-a")]
+    assert outcome["data"] == {"upgrade": False, "fresh": [], "mended": []}
+    labels = api.the("Service", "monitoring-oauth2-proxy-team-a")["metadata"]["labels"]
+    assert labels == {"app.kubernetes.io/version": "2026-11-25", "app.kubernetes.io/managed-by": "Helm"}, "a date is text, as it is for Helm"
+    api.forget()
+    assert not _plan(kubeconfig)["changed"]
+    assert all(request.startswith("GET") for request in api.asked)
+
+
+def test_before_an_upgrade_too(api: Api, kubeconfig: str) -> None:
+    _seeded(api, kubeconfig)
+    outcome = _plan(kubeconfig, replicas=3)
+    assert [change["action"] for change in outcome["changes"]] == ["restore", "upgrade"]
+
+
+@pytest.mark.parametrize("record", [{"status": "failed"}, {"values": {"replicaCount": 1}}], ids=["unfinished", "somebody else's"])
+def test_not_by_a_record_that_never_held(api: Api, kubeconfig: str, record: Object) -> None:
+    """Of a failed revision nothing is known; and a release made by hand is put right by the upgrade, not made again what it was."""
+    _seeded(api, kubeconfig, **record)
+    outcome = _plan(kubeconfig, adopt=["all"])
+    assert [change["action"] for change in outcome["changes"]][-1] == "upgrade"
+    assert "Service" not in {name.split()[0] for name in (change["object"] for change in outcome["changes"])}
+
+
+def test_what_was_put_back_before_an_error_is_told(api: Api, kubeconfig: str) -> None:
+    team = _team(kubeconfig)
+    policy = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: z}\nspec: {}\n"
+    api.seed(release_record(team, manifest=MANIFEST + policy))
+    api.forbidden.add("networkpolicies")
+    outcome = _plan(kubeconfig)
+    assert outcome["failed"] and outcome["changed"] and [change["action"] for change in outcome["changes"]] == ["restore"]

@@ -18,7 +18,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
 from tests.unit.support.actions import models, run_action
 from tests.unit.support.api import Api
-from tests.unit.support.releases import deployment
+from tests.unit.support.releases import deployment, release_record
 
 Object = dict[str, t.Any]
 INSTALLED = Outcome(
@@ -133,3 +133,30 @@ def _spied(answer: t.Any, look: t.Callable[[t.Any], None]) -> t.Any:
         return answer(method, target, content_type, raw)
 
     return answering
+
+
+def _pod(name: str, app: str, *, ending: bool) -> Object:
+    metadata: Object = {"name": name, "namespace": "monitoring-team-a", "labels": {"app": app}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if ending else {})}}
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_pods_of_a_deployment_that_was_put_right_are_awaited_to_their_end(running: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch, ending: bool) -> None:
+    """Until then Envoy may ask one that lets anybody in."""
+    monkeypatch.setattr(_rollout.wait_gone, "__defaults__", (0.0,))
+    team = Team.from_dict(models(kubeconfig)["team-a"])
+    running.seed(_pod("new", team.release, ending=False), _pod("old", team.release, ending=ending), _pod("stores", team.store_name, ending=True))
+    outcome = _roll(kubeconfig, Outcome(changed=True, data={"upgrade": False, "fresh": [], "mended": [team.release]}))
+    assert outcome["failed"] is ending and ("old" in outcome["msg"]) is ending
+    assert not _roll(kubeconfig, UNCHANGED)["failed"], "nobody waits where nothing was put right"
+
+
+def test_after_an_upgrade_what_helm_left_is_put_right(running: Api, kubeconfig: str) -> None:
+    team = Team.from_dict(models(kubeconfig)["team-a"])
+    manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1'}\n"
+    running.seed(release_record(team, manifest=manifest))
+    outcome = _roll(kubeconfig, INSTALLED)
+    assert [change["action"] for change in outcome["changes"]] == ["install", "restore", "update", "update"]
+    running.forget()
+    _roll(kubeconfig, UNCHANGED)
+    assert "Secret" not in {request.kind for request in running.journal if not request.name}, "the record is read once a run"

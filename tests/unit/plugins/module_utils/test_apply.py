@@ -182,3 +182,94 @@ def test_a_key_that_is_not_there(secret: Object | None) -> None:
 def test_bytes_that_are_no_text_survive_reading() -> None:
     value = decode({"data": {"k": "/w=="}}, "k")
     assert value is not None and value.encode(errors="surrogateescape") == b"\xff"
+
+
+# --- objects of a Helm release ---------------------------------------------------------------------------------------------------
+
+POLICY_OF_HELM: Object = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "store", "namespace": TEAM.namespace, "labels": {"app": "store"}, "annotations": {"meta.helm.sh/release-name": "r"}},
+    "spec": {"podSelector": {"matchLabels": {"app": "store"}}, "policyTypes": ["Ingress"]},
+}
+
+
+def _mend(kube: Kube, *, check: bool = False) -> Journal:
+    journal = Journal(kube, check=check)
+    journal.mend(copy.deepcopy(POLICY_OF_HELM))
+    return journal
+
+
+def _mended_as_predicted(api: Api, kube: Kube) -> Journal:
+    api.read_only = True
+    predicted = _mend(kube, check=True)
+    api.read_only = False
+    mended = _mend(kube)
+    assert mended.listing() == predicted.listing() and mended.diff() == predicted.diff()
+    found = api.the("NetworkPolicy", "store")
+    assert found["spec"] == POLICY_OF_HELM["spec"]
+    owners = {(entry["manager"], entry["operation"]) for entry in found["metadata"]["managedFields"]}
+    assert ("helm", "Apply") in owners and not any(manager == "gateway-auth" for manager, _operation in owners)
+    api.forget()
+    assert not _mend(kube).changed and all(request.startswith("GET") for request in api.asked), "a re-run needs no dry run either"
+    return mended
+
+
+def test_a_missing_object_of_a_release_is_made_in_helm_s_name(api: Api, kube: Kube) -> None:
+    (change,) = _mended_as_predicted(api, kube).listing()
+    assert change["action"] == "restore"
+
+
+def test_a_changed_field_costs_one_write(api: Api, kube: Kube) -> None:
+    api.seed(POLICY_OF_HELM, manager="helm")
+    api.edit("NetworkPolicy", "store", lambda obj: obj["spec"].update(policyTypes=["Egress"]), manager="kubectl-patch")
+    writes: list[str] = []
+    api.after_write.append(lambda request: writes.append(str(request)))
+    (change,) = _mended_as_predicted(api, kube).listing()
+    assert change["action"] == "mend" and "kubectl-patch" in change["reasons"][0]
+    assert writes == ["PATCH NetworkPolicy store"]
+
+
+def test_what_others_added_is_replaced_before_helm_takes_the_fields(api: Api, kube: Kube) -> None:
+    api.seed(POLICY_OF_HELM, manager="helm")
+    api.edit("NetworkPolicy", "store", lambda obj: obj["spec"].update(egress=[{}]), manager="kubectl-edit")
+    _mended_as_predicted(api, kube)
+
+
+def test_one_field_in_another_s_place(api: Api, kube: Kube) -> None:
+    """Server-side apply alone would put ``valueFrom`` beside ``value``, which the API server refuses."""
+    api.seed(POLICY_OF_HELM, manager="helm")
+    api.edit("NetworkPolicy", "store", lambda obj: obj["spec"].update(policyTypes=["Egress"]))
+
+    def refuse(request: double.Request) -> None:
+        if request.body and not isinstance(request.body, list) and api.the("NetworkPolicy", "store")["spec"] != POLICY_OF_HELM["spec"]:
+            raise double.Refusal(422, "may not be specified when `value` is not empty", "Invalid")
+
+    api.before_patch.append(refuse)
+    _mended_as_predicted(api, kube)
+
+
+def test_what_can_not_be_changed_back_is_told_with_the_way_out(api: Api, kube: Kube) -> None:
+    api.seed(POLICY_OF_HELM, manager="helm")
+    api.edit("NetworkPolicy", "store", lambda obj: obj["spec"].update(policyTypes=["Egress"]))
+
+    def refuse(_request: double.Request) -> None:
+        raise double.Refusal(422, "field is immutable", "Invalid")
+
+    api.before_patch.append(refuse)
+    with pytest.raises(ClusterError) as error:
+        _mend(kube)
+    assert "field is immutable" in error.value.message and "delete networkpolicy store" in error.value.remedy
+    assert not api.writes
+
+
+def test_another_spelling_is_not_written(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A difference that the API server doesn't see."""
+    api.seed(POLICY_OF_HELM, manager="helm")
+    spelled = copy.deepcopy(POLICY_OF_HELM)
+    spelled["spec"]["policyTypes"] = ["ingress"]
+    stored = api.the("NetworkPolicy", "store")
+    monkeypatch.setattr(kube, "apply", lambda *_args, **_options: copy.deepcopy(stored))
+    monkeypatch.setattr(kube, "patch", lambda *_args, **_options: copy.deepcopy(stored))
+    journal = Journal(kube, check=False)
+    assert journal.mend(spelled) is None and not journal.changed and not api.writes

@@ -518,3 +518,18 @@ def test_a_grant_that_is_no_longer_needed_goes(api: Api, kube: Kube, envoy: Envo
     _run(kube, envoy, _elsewhere())
     _run(kube, envoy, after)
     assert not [key for key in api.objects if key[0] == "referencegrants" and key[1] == "shared"]
+
+
+def test_routes_are_withdrawn_while_their_proxy_has_no_service(api: Api, kube: Kube) -> None:
+    """Envoy Gateway brings the route back before its filter, once the Service is there again."""
+    envoy = Envoy(api)
+    _run(kube, envoy)
+    passthrough = {name for name in api.names("HTTPRoute") if "passthrough" in name}
+    for check in (True, False):
+        api.read_only = check
+        journal = Journal(kube, check=check)
+        _routes.Routes(ONE, journal, t.cast("ProbeClient", envoy)).withdraw("its proxy is gone")
+        assert [(change.action, change.obj["metadata"]["name"]) for change in journal.changes] == [("delete", "prometheus-team-a")]
+    assert api.names("HTTPRoute") == passthrough
+    restored = _run(kube, envoy)
+    assert [(change["action"], change["object"].partition("/")[2]) for change in restored.listing()] == [("create", "prometheus-team-a")]
