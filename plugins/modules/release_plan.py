@@ -10,6 +10,10 @@ short_description: Compare stored Helm releases with what they should be
 version_added: 0.1.0
 description:
   - Reads the release's own record and compares chart, version and values. Starts no process.
+  - Compares the release's objects with the manifest in that record, and puts back what somebody changed or deleted by hand,
+    as field manager C(helm). Defaults, C(status), replicas under an autoscaler, and labels and annotations that others put on an
+    object itself stay. An object of a kind that this collection doesn't know isn't looked at.
+  - Where the proxy's Service is gone, takes the apps' routes away first; M(platform.gateway_auth.gateway_routes) puts them back, proven.
   - Removes the record of a revision that a killed run left unfinished, since Helm would refuse to go on.
 options: {}
 extends_documentation_fragment:
@@ -56,4 +60,19 @@ teams:
       description: What later phases need to know.
       type: dict
       returned: always
+      contains:
+        upgrade:
+          description: Whether Helm must run.
+          type: bool
+          returned: success
+        fresh:
+          description: Names of the Deployments that this run creates.
+          type: list
+          elements: str
+          returned: success
+        mended:
+          description: Names of the Deployments that were put right.
+          type: list
+          elements: str
+          returned: success
 """

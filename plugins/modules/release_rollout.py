@@ -10,6 +10,8 @@ short_description: Restart what reads a changed Secret and await the release's D
 version_added: 0.1.0
 description:
   - Marks the Deployments of the release with a keyed digest of the Secrets, which restarts pods that started with others.
+  - After an upgrade, puts back what Helm left of changes that somebody made to the release's objects.
+  - Waits until the former pods of a Deployment that was put right have ended, since Envoy may ask them until then.
   - Waits until each Deployment is ready; when one is not, says why, with the pod's own last log line, secrets masked.
 options:
   plans:

@@ -366,6 +366,12 @@ def _foreign_policy(live: _verify.Live) -> None:
     live.policies.append(policy)
 
 
+_MISSING_BACKEND = [
+    {"type": "Accepted", "status": "True", "observedGeneration": 1},
+    {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound", "observedGeneration": 1},
+]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -395,6 +401,8 @@ def _foreign_policy(live: _verify.Live) -> None:
             ["NotAllowedByListeners", "allow routes from namespace monitoring-team-a"],
             id="listener refuses the namespace",
         ),
+        pytest.param(_set("routes.0.status.parents.0.conditions", _MISSING_BACKEND), ["BackendNotFound", "gateway_auth_apps"], id="the app's Service is gone"),
+        pytest.param(_set("routes.1.status.parents.0.conditions", _MISSING_BACKEND), ["BackendNotFound", "onboard_team"], id="the proxy's Service is gone"),
         pytest.param(_set("policies.0", None), [TEAM.policy_name(APP), "onboard_team"], id="no policy"),
         pytest.param(_set("policies.0.spec.targetRefs.1.name", "typo"), ["targetRefs don't name"], id="policy misses the route"),
         pytest.param(_set("policies.0.spec.extAuth.failOpen", True), ["failOpen"], id="fails open"),
