@@ -143,7 +143,7 @@ class Graph:
         while url:
             seen.add(url)
             document = self._call("GET", url, path, (200,), what=what, headers=_eventual(eventual)).document
-            found += document.get("value") or []
+            found += _values(document, f"GET {path}", what)
             url = str(document.get("@odata.nextLink") or "")
             if url and (url in seen or len(seen) >= PAGES or not url.startswith(f"{self.endpoint.graph}/")):
                 message = f"{_goal(what)}the next page of GET {path} is {shorten(url, 120)}, after {len(seen)} pages from {self.endpoint.graph}."
@@ -163,7 +163,7 @@ class Graph:
         for start in range(0, len(names), IDS_PER_CALL):
             body = {"ids": names[start : start + IDS_PER_CALL], "types": list(types)}
             answer = self._call("POST", self._url(GET_BY_IDS), GET_BY_IDS, (200,), body, what=what, repeatable=True)
-            for item in answer.document.get("value") or []:
+            for item in _values(answer.document, f"POST {GET_BY_IDS}", what):
                 found.update(dict.fromkeys(wanted.get(str(item.get("id")).lower(), ()), item))
         return found
 
@@ -296,12 +296,12 @@ class Graph:
             document = parse_object(response.body)
             # Only Graph's own 404 says that something isn't there; a proxy's page doesn't.
             if response.status in expected and (response.status != 404 or _code(document)):
-                self._last.seen = blot(f"{method} {path}: {_summary(response, document)}", token.value)
-                if not document and (response.status == 201 or (response.status == 200 and method in ("GET", "POST"))):
-                    message = _capital(f"{_goal(what)}{method} {path} was answered {response.status} without a JSON object.")
+                self._last.seen = blot(f"{method} {path}: {_summary(response, document, token)}", token.value)
+                if _strange(method, response, document):
+                    message = _capital(f"{_goal(what)}{method} {path} was answered {response.status} without the JSON object that Graph answers.")
                     if not harmless:
                         raise GraphUncertainError(message, _UNCERTAIN, status=response.status)
-                    raise GraphError(message, "Does something else than Microsoft Graph answer there? Check gateway_auth_graph and proxies.")
+                    raise GraphError(message, _ELSEWHERE)
                 return _Answer(response.status, document, repeated)
             if response.status == 401 and not renewed:
                 renewed = True
@@ -365,12 +365,13 @@ class Graph:
 
     # --- errors ------------------------------------------------------------------------------------------------------
     def _error(self, response: Response, document: Object, method: str, path: str, expected: tuple[int, ...], what: str, token: Token) -> GraphError:
-        summary = _summary(response, document)
+        summary = _summary(response, document, token)
         message = blot(f"{_goal(what)}expected HTTP {expected[0]} for {method} {path}, got {summary}.", token.value)
         kind, remedy = _kind(response.status, _code(document), summary, method, path, token)
         return kind(_capital(message), remedy, status=response.status, code=_code(document), request_id=_request_id(response, document))
 
 
+_ELSEWHERE = "Does something else than Microsoft Graph answer there? Check gateway_auth_graph and proxies."
 _UNCERTAIN = "It may have been carried out: run again, which reads first."
 
 
@@ -422,7 +423,23 @@ def _code(document: Object) -> str:
     return str(error.get("code") or "") if isinstance(error, dict) else ""
 
 
-def _summary(response: Response, document: Object) -> str:
+def _strange(method: str, response: Response, document: Object) -> bool:
+    """Success that isn't Graph's: a page of a proxy, half a document. A PATCH or DELETE may be answered with nothing at all."""
+    if response.status not in (200, 201):
+        return False
+    wanted = response.status == 201 or method in ("GET", "POST")
+    return bool(_code(document) or (not document and (wanted or response.body.strip())))
+
+
+def _values(document: Object, request: str, what: str) -> Objects:
+    """The objects of a page. Without its list it isn't an empty one: much is decided by what is not there."""
+    found = document.get("value")
+    if not isinstance(found, list):
+        raise GraphError(_capital(f"{_goal(what)}{request} was answered without a list of objects."), _ELSEWHERE)
+    return found
+
+
+def _summary(response: Response, document: Object, token: Token) -> str:
     """``403 Authorization_RequestDenied: Insufficient privileges … (request-id …)``; the deepest inner code as well, when it differs."""
     if response.status < 400:
         return str(response.status)
@@ -437,7 +454,8 @@ def _summary(response: Response, document: Object) -> str:
             break
         if inner.get("code") and str(inner["code"]) not in codes:
             codes.append(str(inner["code"]))
-    message = shorten(str(error.get("message") or "no message")).rstrip(".")
+    # Blotted out before it is cut: half a token would no longer be found.
+    message = shorten(blot(str(error.get("message") or "no message"), token.value)).rstrip(".")
     request_id = _request_id(response, document)
     return f"{response.status} {'/'.join(code for code in codes if code)}: {message}" + (f" (request-id {request_id})" if request_id else "")
 

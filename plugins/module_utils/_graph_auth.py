@@ -240,6 +240,9 @@ def refusal(response: Response, url: str, title: str, secrets: collections.abc.I
     if number and f"AADSTS{number}" not in said:
         said = f"AADSTS{number}: {said}"
     again = response.status in (408, 429) or response.status >= 500
+    secrets = list(secrets)
+    for secret in secrets:
+        said = blot(said, secret)  # before it is cut: half a secret would no longer be found
     suffix = f" (trace {trace})" if trace else ""
     message = f"Could not get a token by {title}: expected HTTP 200 from {url}, got {response.status} {shorten(said).rstrip('.')}{suffix}."
     for secret in secrets:

@@ -391,6 +391,40 @@ def test_success_without_a_document_is_an_error(verb: str) -> None:
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("verb", ["update", "delete", "add_reference", "upsert"])
+@pytest.mark.parametrize("body", [b"<html>log in to the proxy</html>", b"[]", b'{"id": "trunc', b'"ok"', b'{"error": {"code": "x", "message": "y"}}'])
+def test_a_page_in_the_place_of_a_write_s_answer_is_an_error(verb: str, body: bytes) -> None:
+    """Graph answers these 204, or with an object; a proxy's login page comes with 200."""
+    run, _good = ALL[verb]
+    with pytest.raises(GraphError):
+        run(graph(Service(Response(200, {}, body))))
+
+
+@pytest.mark.parametrize("verb", ["update", "delete", "upsert"])
+@pytest.mark.parametrize("body", [b"", b'{"id": "1"}'])
+def test_a_write_answered_200_is_done(verb: str, body: bytes) -> None:
+    run, _good = ALL[verb]
+    run(graph(Service(Response(200, {}, body))))
+
+
+@pytest.mark.parametrize("document", [{}, {"status": "ok"}, {"value": None}, {"value": {"id": "1"}}, {"error": {"code": "x", "message": "y"}}], ids=str)
+@pytest.mark.parametrize("verb", ["list", "objects"])
+def test_a_list_without_its_value_is_not_an_empty_one(verb: str, document: object) -> None:
+    """Read as empty, nothing would be deleted, nobody would own it, and no namesake would be there."""
+    run, _good = ALL[verb]
+    with pytest.raises(GraphError):
+        run(graph(Service(reply(200, document))))
+
+
+def test_a_token_that_is_echoed_late_is_not_cut_in_half() -> None:
+    time, auth = Time(), Auth()
+    token = auth.token(Service(MISSING), time).value
+    for padding in range(380, 400):
+        with pytest.raises(GraphError) as caught:
+            graph(Service(error(400, message="x" * padding + Auth().token(Service(MISSING), time).value)), time=time).get(APP)
+        assert token[:6] not in str(caught.value), padding
+
+
 @pytest.mark.parametrize(
     ("code", "word"),
     [("CredentialTypeNotAllowedAsPerAppPolicy", "policy"), ("CredentialInvalidLifetimeAsPerAppPolicy", "policy"), ("Directory_QuotaExceeded", "quota")],

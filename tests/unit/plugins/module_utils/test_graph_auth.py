@@ -266,3 +266,12 @@ def test_an_echoed_secret_is_blotted_out(field: str, secret: str) -> None:
     with pytest.raises(GraphAuthError, match="AADSTS9002313") as caught:
         request_token(ENDPOINT, TENANT, {"client_id": CLIENT, field: secret}, "x", parrot, at(0.0))
     assert CANARY not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+@pytest.mark.parametrize("padding", range(370, 400))
+def test_a_secret_that_is_echoed_late_is_not_cut_in_half(padding: int) -> None:
+    with pytest.raises(GraphAuthError) as caught:
+        request_token(
+            ENDPOINT, TENANT, {"client_id": CLIENT, "client_secret": CANARY}, "x", lambda *_request: sts(9002313, 400, "x" * padding + CANARY), at(0.0)
+        )
+    assert CANARY[:6] not in str(caught.value)
