@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import typing as t
 
@@ -17,6 +18,7 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch impor
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import entra_outcome, known_ids
 
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STATES = ("present", "disabled", "enabled", "absent", "restored", "purged")
 
 
@@ -82,18 +84,28 @@ class ActionModule(BatchAction):
         return entra_outcome(act(graph, team, check=self.check_mode))
 
     def _present(self, team: Team, graph: Graph) -> Outcome:
-        group_ids = known_ids(team)
+        remembered = known_ids(team)
+        group_ids = dict(remembered)
         for name in team.named_groups:
             if name not in group_ids:
                 group_ids[name] = _entra_app.group_by_name(graph, name)
         team = team.resolved("", group_ids)
-        findings = _entra_app.judge_groups(team, self._groups[graph])
+        findings = _entra_app.judge_groups(team, self._with_remembered(graph, team, remembered), remembered)
         owners = _entra_app.owner_ids(graph, team)
         settled = _entra_app.settle(graph, team, adopt=self.adopted, check=self.check_mode, owners=owners)
         outcome = entra_outcome(settled.changes, [*findings, *settled.findings])
         outcome.data["client_id"] = settled.client_id
         outcome.data["model"] = team.resolved(settled.client_id, group_ids).to_dict()
         return outcome
+
+    def _with_remembered(self, graph: Graph, team: Team, remembered: dict[str, str]) -> dict[str, t.Any] | None:
+        """What Entra has of the batch's groups, and of those that only the cluster knows the ids of."""
+        found = self._groups[graph]
+        # Whatever stands in an annotation; Graph refuses what isn't a GUID.
+        wanted = sorted({remembered[name] for name in team.group_ids if name in remembered and GUID.fullmatch(remembered[name])})
+        if found is None or not wanted:
+            return found
+        return found | graph.objects(wanted, what="look up the groups that the cluster remembers")
 
     def _existing(self, team: Team, graph: Graph) -> Outcome:
         findings = _entra_app.judge_groups(team, self._groups[graph])

@@ -14,11 +14,13 @@ import collections.abc
 import contextlib
 import dataclasses
 import functools
+import types
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_plan as planning
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import Assignment, EntraChange, LiveRegistration, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
+    ForeignObjectError,
     GatewayAuthError,
     GraphConflictError,
     GraphError,
@@ -29,6 +31,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key, literal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Group, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._secrets import GROUPS
 
 Object = dict[str, t.Any]
 
@@ -84,11 +87,35 @@ def read_credentials(graph: Graph, team: Team) -> Object:
     """The registration's id and what is known of its secrets (never a value). RegistrationError when it isn't there."""
     if not team.client_id:
         raise RegistrationError(f"Team '{team.name}': the client id of the {describe(team)} isn't known.", "Run onboard_team first.")
-    query = {"$select": "id,appId,passwordCredentials"}
+    query = {"$select": "id,appId,displayName,uniqueName,tags,passwordCredentials"}
     found = graph.get(f"/applications(appId={key(team.client_id)})", query, what=f"read the credentials of the {describe(team)}")
     if found is None:
         raise RegistrationError(f"Team '{team.name}': application {team.client_id} doesn't exist in tenant {team.tenant_id}.", "Run onboard_team first.")
     return found
+
+
+def require_ours(graph: Graph, team: Team) -> Object:
+    """``read_credentials`` of a registration that carries the team's mark. ForeignObjectError for any other.
+
+    The client id may come from the team's Secret, and whoever may write that could name any registration that we own.
+    """
+    application = read_credentials(graph, team)
+    if planning.is_ours(team, application):
+        return application
+
+    def marked() -> Object | None:
+        found = read_credentials(graph, team)
+        return found if planning.is_ours(team, found) else None
+
+    try:
+        # Adopted just now, it may not have its mark on every replica yet; another team's never gets it.
+        return graph.until(marked, f"the tag {team.unique_name} of the {describe(team)}")
+    except NotReadyError as exc:
+        raise ForeignObjectError(
+            f"App registration {application.get('appId')} ('{application.get('displayName')}') isn't of team '{team.name}' (no tag {team.unique_name});"
+            " its credentials were left alone.",
+            f"If Secret {team.namespace}/{team.proxy_secret} names it, somebody changed key client-id there: run onboard_team, which corrects it.",
+        ) from exc
 
 
 def _with_principal(graph: Graph, team: Team, application: Object, *, assignments: bool) -> LiveRegistration:
@@ -164,6 +191,17 @@ def _refuse_twins(graph: Graph, team: Team) -> None:
     planning.refuse_twins(team, deleted, namesakes(graph, team))
 
 
+def _refuse_second(graph: Graph, team: Team) -> None:
+    """Before an adoption: nobody would look after one that we made for the team, and its secrets, any more."""
+    first = graph.get(f"/applications(uniqueName={key(team.unique_name)})", {"$select": "id,appId"}, what=f"look for another {describe(team)}")
+    if first is not None:
+        raise RegistrationError(
+            f"Team '{team.name}' has app registration {first.get('appId')} already, made by an earlier run; gateway_auth_client_id names another.",
+            "Remove gateway_auth_client_id to go on with that one, or delete it before (entra_application with state: absent, or in Entra): nobody can"
+            " sign in from then on until this run is over.",
+        )
+
+
 def _create_application(graph: Graph, team: Team, change: EntraChange) -> Object:
     """By its unique name, so that there is one whatever happens. GraphConflictError when there is one by now: read it and plan again."""
     try:
@@ -213,6 +251,8 @@ def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], 
             _refuse_twins(graph, team)
         else:
             adopted = planning.refuse_foreign(team, live.application, adopt)
+            if adopted:
+                _refuse_second(graph, team)
         names = {**owners, **{group.id: planning.named(group) for group in team.all_groups}}
         changes = planning.plan(team, live, owners=list(owners), own_id=graph.principal_id, adopted=adopted, why=names)
         if unsure is not None and (unsure.operation, unsure.target) not in [(change.operation, change.target) for change in changes]:
@@ -440,7 +480,7 @@ def nested_groups(graph: Graph, groups: collections.abc.Iterable[Group]) -> list
 
 def group_by_name(graph: Graph, name: str) -> str:
     """The id of the one group of a name. RegistrationError for none or several."""
-    query = {"$select": "id,displayName", "$filter": f"displayName eq {literal(name)}"}
+    query = {"$select": "id,displayName,securityEnabled", "$filter": f"displayName eq {literal(name)}"}
     found = graph.list("/groups", query, what=f"find group '{name}'")
     if len(found) != 1:
         ids = ", ".join(str(item["id"]) for item in found) or "none"
@@ -448,22 +488,32 @@ def group_by_name(graph: Graph, name: str) -> str:
             f"Expected one group named '{name}' in Entra, found {ids}.",
             "Write its object id beside the name in the inventory." if found else "Correct the name, or write the group's object id.",
         )
+    if found[0].get("securityEnabled") is False:
+        raise RegistrationError(
+            f"Group '{name}' ({found[0]['id']}) isn't security-enabled, so Entra puts it in no token. Nothing was written.", "Name a security group."
+        )
     return str(found[0]["id"]).lower()
 
 
-def judge_groups(team: Team, found: collections.abc.Mapping[str, Object] | None) -> list[str]:
-    """Refuse groups that can let nobody in, before anything is written; ``found``: what Entra has, None when we may not ask."""
+def judge_groups(
+    team: Team, found: collections.abc.Mapping[str, Object] | None, remembered: collections.abc.Mapping[str, str] = types.MappingProxyType({})
+) -> list[str]:
+    """Refuse groups that can let nobody in, before anything is written; ``found``: what Entra has, None when we may not ask.
+
+    ``remembered``: ids by name that an earlier run found; of the others that have but a name, ``group_by_name`` judged.
+    """
     if found is None:
         return ["Nobody checked that the groups exist: this identity may not read groups (GroupMember.Read.All would let it)."]
     problems = []
     for group in team.all_groups:
-        if group.name in team.group_ids:
-            continue  # found by its name a moment ago, or by an earlier run
+        if team.group_ids.get(group.name) == group.id and remembered.get(group.name) != group.id:
+            continue  # found by its name a moment ago
         entry = found.get(group.id)
+        kept = f" (as annotation {GROUPS} of Secret {team.proxy_secret} has it; remove it to have the name looked up anew)" if group.name in remembered else ""
         if entry is None:
-            problems.append(f"group {planning.named(group)} doesn't exist in tenant {team.tenant_id}")
+            problems.append(f"group {planning.named(group)} doesn't exist in tenant {team.tenant_id}{kept}")
         elif entry.get("securityEnabled") is False:
-            problems.append(f"group {planning.named(group)} isn't security-enabled, so Entra puts it in no token")
+            problems.append(f"group {planning.named(group)} isn't security-enabled, so Entra puts it in no token{kept}")
     if problems:
         raise RegistrationError(
             f"Team '{team.name}': {'; '.join(problems)}. Nothing was written.", "Correct gateway_auth_allowed_groups, gateway_auth_admin_groups or the app's."
@@ -598,7 +648,14 @@ def _deleted_principals(graph: Graph, team: Team, application: Object) -> list[O
 def purge(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
     """Delete for good what was soft-deleted, and its enterprise application. Nothing brings it back."""
     changes = []
-    for twin in deleted_twins(graph, team):
+    twins = deleted_twins(graph, team)
+    others = sorted({mark for twin in twins for mark in planning.marks(twin) if mark != team.unique_name})
+    if others:
+        raise RegistrationError(
+            f"The deleted {describe(team)} was shared with {', '.join(others)}, who could not get it back either; nothing was deleted for good.",
+            "Restore it, or delete it for good in Entra by hand.",
+        )
+    for twin in twins:
         changes.append(EntraChange("purge_application", "delete", describe(team), (f"delete application {twin['appId']} for good",)))
         # The application last: by it a later run finds what is left.
         doomed = [*_deleted_principals(graph, team, twin), twin]

@@ -91,9 +91,17 @@ def is_ours(team: Team, application: Object) -> bool:
 
 def refuse_foreign(team: Team, application: Object, adopt: collections.abc.Collection[str]) -> bool:
     """True when the registration is taken over in this run; ForeignObjectError when it isn't ours and may not be."""
+    others = [mark for mark in marks(application) if mark != team.unique_name]
+    if is_ours(team, application) and others and not team.shared_registration:
+        # Taken for the team's own, it would lose the others' redirect URIs.
+        raise ForeignObjectError(
+            f"App registration {application.get('appId')} ('{application.get('displayName')}') of team '{team.name}' is shared with {', '.join(others)},"
+            " which no team of this inventory does; it was left alone.",
+            "Name its gateway_auth_client_id for each of the teams that share it, or take those that left out of it (entra_application with state: absent,"
+            " or remove their tags in Entra).",
+        )
     if is_ours(team, application):
         return False
-    others = marks(application)
     if others and not team.shared_registration:
         raise ForeignObjectError(
             f"Team '{team.name}' names app registration {application.get('appId')} ('{application.get('displayName')}'), which belongs to {', '.join(others)}.",
@@ -387,7 +395,8 @@ def _principal_changes(team: Team, live: Object | None) -> list[EntraChange]:
 def _owner_changes(team: Team, live: LiveRegistration, owners: collections.abc.Sequence[str], own_id: str, names: t.Mapping[str, str]) -> list[EntraChange]:
     if live.owners is None and live.application is not None:
         return []  # they couldn't be read
-    there = live.owners or ()
+    there = [owner.lower() for owner in live.owners or ()]
+    own_id = own_id.lower()
     wanted = list(dict.fromkeys([*([own_id] if own_id else []), *owners]))
     what = f"owners of the {describe(team)}"
     changes = []
@@ -410,7 +419,9 @@ def _owner_changes(team: Team, live: LiveRegistration, owners: collections.abc.S
 def _assignment_changes(team: Team, live: tuple[Assignment, ...] | None) -> list[EntraChange]:
     if team.group_assignment != "managed":
         return []
-    there = {item.principal_id: item for item in live or () if item.kind == "Group"}
+    # A group may be assigned several times, once for each role of the application.
+    assigned = [item for item in live or () if item.kind == "Group"]
+    there = {item.principal_id.lower() for item in assigned}
     wanted = {group.id: group for group in assignable(team)}
     what = f"assignments of the {describe(team)}"
     changes = [
@@ -421,8 +432,8 @@ def _assignment_changes(team: Team, live: tuple[Assignment, ...] | None) -> list
     if not team.shared_registration:
         changes += [
             EntraChange("unassign", "update", what, (f"unassign group {item.name or item.principal_id} (no longer allowed)",), target=item.id)
-            for identifier, item in there.items()
-            if identifier not in wanted
+            for item in assigned
+            if item.principal_id.lower() not in wanted
         ]
     return changes
 
@@ -434,7 +445,7 @@ def missing_assignments(team: Team, live: LiveRegistration) -> list[Group]:
     needed = assigns(team) or bool((live.principal or {}).get("appRoleAssignmentRequired"))
     if not needed:
         return []
-    there = {item.principal_id for item in live.assignments or ()}
+    there = {item.principal_id.lower() for item in live.assignments or ()}
     return [group for group in assignable(team) if group.id not in there]
 
 

@@ -172,7 +172,8 @@ def _settle(team: Team, journal: Journal, name: str, live: Object | None, data: 
         "type": "Opaque",
         "data": data,
     }
-    if name == team.proxy_secret and team.group_ids:
+    # Ids that no name needs any more are forgotten: the name may come back and mean another group.
+    if name == team.proxy_secret and (team.group_ids or remembered_groups(live)):
         desired["metadata"]["annotations"] = {GROUPS: json.dumps(team.group_ids, sort_keys=True)}
     change = journal.plan(desired, live)
     if change is None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -22,6 +23,7 @@ from tests.unit.support.entra import calls, faults, forget, state, writes
 Object = dict[str, t.Any]
 LEAST = ("Application.ReadWrite.OwnedBy", "GroupMember.Read.All", "User.ReadBasic.All")
 TEAM_A = "aaaaaaaa-0000-4000-8000-00000000000a"  # the cast's, made by hand
+TEAM_B_GROUP = "5f0c0c7e-0000-4000-8000-0000000000b1"
 ONCALL = "5f0c0c7e-0000-4000-8000-0000000000a2"
 DENIED = {"status": 403, "body": {"error": {"code": "Authorization_RequestDenied", "message": "no"}}}
 
@@ -170,14 +172,25 @@ def test_groups_by_name_are_found_once_and_remembered(double: Double, model: Mod
     result = run(given)
     team = Team.from_dict(result["models"]["team-a"])
     assert team.group_ids == {"team-a-oncall": ONCALL} and team.proxy_groups == (ONCALL,)
+    found = TEAM_B_GROUP
     api.seed({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": team.proxy_secret, "namespace": team.namespace, "annotations": {"gateway-auth/groups": '{"team-a-oncall": "as-it-was-found"}'}},
+        "metadata": {"name": team.proxy_secret, "namespace": team.namespace, "annotations": {"gateway-auth/groups": json.dumps({"team-a-oncall": found})}},
     })  # fmt: skip
     forget(double)
     again = Team.from_dict(run(given)["models"]["team-a"])
-    assert again.proxy_groups == ("as-it-was-found",), "a name can change its meaning"
+    assert again.proxy_groups == (found,), "a name can change its meaning"
     assert not [call for call in calls(double) if call.endswith("/groups")]
+
+
+@pytest.mark.parametrize("kept", [ONCALL[:-2] + "ff", "nonsense", f"{ONCALL}' or '1' eq '1", ""])
+def test_a_remembered_group_that_is_not_there_any_more(double: Double, model: Model, api: Api, kept: str) -> None:
+    given = {"team-a": model(allowed_groups=[{"id": "", "name": "team-a-oncall"}])}
+    team = Team.from_dict(given["team-a"])
+    annotations = {"gateway-auth/groups": json.dumps({"team-a-oncall": kept})}
+    api.seed({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": team.proxy_secret, "namespace": team.namespace, "annotations": annotations}})
+    outcome = run(given)["teams"]["team-a"]
+    assert outcome["failed"] and "gateway-auth/groups" in outcome["msg"] and not writes(double)
 
 
 def test_a_name_that_no_group_has(double: Double, model: Model, api: Api) -> None:

@@ -837,3 +837,99 @@ def test_an_assignment_that_somebody_made_in_between_is_no_error(double: Double)
         _entra_app._assign(client, f"/servicePrincipals/{resource}/appRoleAssignedTo", {**body, "appRoleId": ONCALL}, "assign")
     with pytest.raises(GraphNotFoundError):
         _entra_app._assign(client, f"/servicePrincipals/{ONCALL}/appRoleAssignedTo", body, "assign")
+
+
+# --- attacks ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_credentials_are_only_those_of_a_registration_of_ours(double: Double) -> None:
+    """rotate_team takes the client id from the team's Secret, which whoever may write Secrets of the namespace can change."""
+    present(graph(double), managed())
+    theirs = present(graph(double), managed(name="team-b")).client_id
+    by_hands = by_hand(double)["client_id"]
+    for foreign in (theirs, by_hands, AUTOMATION):
+        with pytest.raises(ForeignObjectError) as refused:
+            _entra_app.require_ours(graph(double), managed(client_id=foreign))
+        assert foreign in str(refused.value)
+    own = managed().resolved(app(double)["client_id"], {})
+    assert _entra_app.require_ours(graph(double), own)["appId"] == own.client_id
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_mark_that_a_replica_does_not_show_yet_is_waited_for(double: Double, shared: bool) -> None:
+    made = by_hand(double)
+    team = managed(client_id=made["client_id"], shared_registration=shared)
+    with faults(double, {"match": {"method": "PATCH", "path_contains": "/applications/"}, "action": {"lag": {"reads": 4}}}):
+        present(graph(double), team, adopt=["all"])
+        assert _entra_app.require_ours(graph(double), team)["appId"] == made["client_id"]
+
+
+def test_one_that_others_share_still_is_not_taken_whole(double: Double) -> None:
+    """Team b went from the inventory, not from the registration; or it is in another inventory."""
+    first, second, _path = _sharing(double)
+    for team in (first, second):
+        present(graph(double), team, adopt=["all"])
+    before, alone = state(double), dataclasses.replace(first, shared_registration=False)
+    for adopt in ([], ["all"]):
+        with pytest.raises(ForeignObjectError) as refused:
+            present(graph(double), alone, adopt=adopt)
+        assert "team-b" in str(refused.value)
+    assert state(double) == before
+    _entra_app.remove(graph(double), second, _entra_app.read(graph(double), second), check=False)
+    present(graph(double), alone)
+    assert present(graph(double), alone).changes == []
+
+
+def test_a_deleted_one_that_others_share_is_not_purged(double: Double) -> None:
+    permit(double, RESTORING)
+    made = by_hand(double, NAME)
+    put(double, {"properties": {"tags": [UNIQUE, UNIQUE.replace("team-a", "team-b")]}}, made["client_id"])
+    graph(double).delete(f"/applications/{made['id']}")
+    before = state(double)
+    for check in (True, False):
+        with pytest.raises(RegistrationError) as refused:
+            _entra_app.purge(graph(double), managed(), check=check)
+        assert "team-b" in str(refused.value) and state(double) == before
+    assert kinds_of(_entra_app.restore(graph(double), managed(), check=False))[0] == "restore_application"
+
+
+def kinds_of(changes: list[t.Any]) -> list[str]:
+    return [change.operation for change in changes]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_second_registration_is_not_begun_beside_one_that_we_made(double: Double, shared: bool) -> None:
+    """The client id of another came into the inventory: the first and its secrets would be nobody's to look after."""
+    first = present(graph(double), managed()).client_id
+    made = by_hand(double)
+    before = state(double)
+    for check in (True, False):
+        with pytest.raises(RegistrationError) as refused:
+            present(graph(double, read_only=check), managed(client_id=made["client_id"], shared_registration=shared), adopt=["all"], check=check)
+        assert first in str(refused.value) and state(double) == before
+
+
+@pytest.mark.parametrize("enabled", [False, None])
+def test_a_group_by_name_that_is_in_no_token(double: Double, enabled: bool | None) -> None:
+    control(double, "PUT", "/groups/newsletter", {"id": ONCALL[:-2] + "c4"})
+    listed = {"value": [{"id": ONCALL[:-2] + "c4", "displayName": "newsletter", "securityEnabled": enabled}]}
+    with faults(double, {"match": {"path_prefix": "/v1.0/groups"}, "action": {"status": 200, "body": listed}}):
+        if enabled is None:
+            assert _entra_app.group_by_name(graph(double), "newsletter") == ONCALL[:-2] + "c4"
+            return
+        with pytest.raises(RegistrationError, match="security-enabled"):
+            _entra_app.group_by_name(graph(double), "newsletter")
+
+
+@pytest.mark.parametrize("found", [{}, {ONCALL: {"id": ONCALL, "securityEnabled": False}}], ids=["deleted", "in no token any more"])
+def test_a_remembered_group_that_lets_nobody_in_any_more(found: Object) -> None:
+    team = managed(allowed_groups=[{"id": "", "name": "team-a-oncall"}]).resolved("", {"team-a-oncall": ONCALL})
+    with pytest.raises(RegistrationError, match="gateway-auth/groups"):
+        _entra_app.judge_groups(team, found, remembered={"team-a-oncall": ONCALL})
+
+
+def test_a_group_with_an_id_is_looked_up_though_another_has_its_name() -> None:
+    groups = [{"id": "", "name": "team-a-oncall"}, {"id": TEAM_B, "name": "team-a-oncall"}]
+    team = managed(allowed_groups=groups).resolved("", {"team-a-oncall": ONCALL})
+    with pytest.raises(RegistrationError, match=TEAM_B):
+        _entra_app.judge_groups(team, {})

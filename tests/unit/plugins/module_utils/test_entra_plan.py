@@ -316,3 +316,23 @@ def test_what_is_carried_out_leaves_nothing_to_do(
         assert there == set(subject.redirect_uris), "nobody else's redirect URI stays"
     if after.owners is not None and OURSELVES in (found.owners or ()):
         assert OURSELVES in after.owners, "we never drop ourselves"
+
+
+# --- attacks -------------------------------------------------------------------------------------------------------------------
+
+
+def test_each_assignment_of_a_group_goes() -> None:
+    """One for each role of the application that it has."""
+    there = tuple(planning.Assignment(f"as-{number}", ONCALL.id, "team-a-oncall") for number in range(2))
+    live = planning.LiveRegistration(REGISTRATION, {"id": "p"}, (), there)
+    changes = planning.plan(managed(group_assignment="managed"), live)
+    assert [change.target for change in changes if change.operation == "unassign"] == ["as-0", "as-1"]
+
+
+def test_ids_in_capitals_are_the_same_ids() -> None:
+    own, alice = "c0ffee00-0000-4000-8000-00000000000a", "a11ce000-0000-4000-8000-00000000000a"
+    there = (planning.Assignment("as-1", DEVELOPERS.id.upper(), "team-a-developers"),)
+    live = planning.LiveRegistration(REGISTRATION, {"id": "p", "appRoleAssignmentRequired": True}, (own.upper(), alice.upper()), there)
+    changes = planning.plan(managed(group_assignment="managed"), live, owners=[alice], own_id=own)
+    assert not {change.operation for change in changes} & {"add_owner", "remove_owner", "assign", "unassign"}
+    assert not planning.missing_assignments(managed(groups_claim="application"), live)

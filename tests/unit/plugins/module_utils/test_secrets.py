@@ -466,6 +466,15 @@ def test_ids_of_named_groups_are_remembered(api: Api, kube: Kube) -> None:
     assert not _ensure(kube, named).changed
 
 
+def test_ids_that_no_name_needs_any_more_are_forgotten(api: Api, kube: Kube) -> None:
+    """The inventory names an id for a while, then the name alone again: by then it may be another group's."""
+    named = _managed(allowed_groups=[{"id": "", "name": "a"}]).resolved("", {"a": "1"})
+    _ensure(kube, named)
+    assert _ensure(kube, _managed()).changed
+    assert _secrets.remembered_groups(api.the("Secret", PROXY)) == {}
+    assert not _ensure(kube, _managed()).changed
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "null", '"a"', "7"])
 def test_an_annotation_that_is_not_ours_remembers_nothing(text: str | None) -> None:
     assert _secrets.remembered_groups({"metadata": {"annotations": {} if text is None else {_secrets.GROUPS: text}}}) == {}
