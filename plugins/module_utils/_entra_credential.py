@@ -218,7 +218,8 @@ class Keeper:
         if key_id and held == Copy(self.team.unique_name, key_id):
             return
         if not self.journal.check:
-            assert state.current is not None  # noqa: S101 - for mypy: settled by now
+            if state.current is None:
+                raise AssertionError("settled by now")
             self.store.put(decode(secret, KEY) or "", key_id, state.current.expires)
         instead = f" in the place of {held.key_id or 'what is there'}" if held is not None else ""
         self._note(
