@@ -57,8 +57,12 @@ class ActionModule(BatchAction):
             return self._unread(team)
         team = self._with_issuer(team)
         journal = self.journal(team)
-        # In check mode of a first onboarding there is no registration yet.
-        application = _entra_app.read_credentials(graph, team) if team.client_id or not self.check_mode else {}
+        application: dict[str, t.Any] = {}
+        # In check mode of a first onboarding there is no registration yet, in that of an adoption no mark.
+        if team.client_id or not self.check_mode:
+            rotates = self.options["rotate"] or self.options["when_old"]
+            marked = team.registration == "managed" and (not self.check_mode or rotates)
+            application = (_entra_app.require_ours if marked else _entra_app.read_credentials)(graph, team)
         store = _azure.KeyVault(team, os.environ) if team.writes_key_vault else None
         keeper = Keeper(team, graph, journal.kube, journal, application, prove, store)
         try:

@@ -49,6 +49,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, TOKEN_EXCHANGE, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import refuse_foreign
 
 Object = dict[str, t.Any]
 
@@ -61,6 +62,8 @@ MAX_LIFETIME_DAYS = 730
 POLL_S = 0.5
 REFUSED_SECRET = ("AADSTS7000215", "AADSTS7000222")
 MAX_FEDERATED_NAME = 120
+# So long after its creation a replica may not list a secret yet (assumption: "seconds, sometimes minutes").
+YOUNG = datetime.timedelta(minutes=10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,14 +180,25 @@ class Keeper:
                 f" gateway_auth_credential: {self.team.credential}), so there is none to rotate.",
                 "A federated credential needs no rotation; a secret that somebody else makes is changed at its source, then run onboard_team.",
             )
-        if self.team.credential == "federated":
-            self._settle_federated()
-        elif self.team.makes_secret:
-            self._settle_secret(rotate=rotate, when_old=when_old)
-
-    def _settle_secret(self, *, rotate: bool, when_old: bool) -> None:
-        held = self._held()
         secret = self._secret()
+        # In check mode of an adoption the Secret still is what it was; a rotation adopts nothing.
+        if secret is not None and (not self.journal.check or rotate or when_old):
+            self._refuse_foreign(secret)
+        if self.team.credential == "federated":
+            self._settle_federated(secret)
+        elif self.team.makes_secret:
+            self._settle_secret(secret, rotate=rotate, when_old=when_old)
+        else:
+            self._tell_what_is_kept(secret)
+
+    def _refuse_foreign(self, secret: Object) -> None:
+        """The Secret of another installation names another registration, whose credential isn't ours to change."""
+        if self.team.registration == "managed" and self.team.credential != "external":
+            ours = {"kind": "Secret", "metadata": {"name": self.team.proxy_secret, "namespace": self.team.namespace, "labels": self.team.owner_labels()}}
+            refuse_foreign(ours, secret, self.journal.adopt)
+
+    def _settle_secret(self, secret: Object | None, *, rotate: bool, when_old: bool) -> None:
+        held = self._held()
         state = State.of(secret)
         if state.next is not None:
             added = state.next.key_id
@@ -230,7 +244,7 @@ class Keeper:
         """An earlier run added a secret and died before it was in use."""
         if state.next is None or secret is None:
             raise AssertionError("there is nothing to resume")
-        usable = self._in_entra(state.next.key_id) is not None and decode(secret, NEXT_KEY)
+        usable = self._of_ours(state.next.key_id) is not None and decode(secret, NEXT_KEY) and self._may_be(decode(secret, NEXT_KEY), state.next.key_id)
         what = f"client secret {state.next.key_id} of the {describe(self.team)}"
         if not usable:
             self._note("update", f"Secret {self._place}", [f"forget {what}, which an earlier run left half done"])
@@ -247,15 +261,31 @@ class Keeper:
             return "none is stored"
         if state.current is None:
             return f"the stored one was not made by us (no annotation {STATE})"
-        entry = self._in_entra(state.current.key_id)
+        return self._why_replaced(secret, state.current, when_old=when_old)
+
+    def _why_replaced(self, secret: Object | None, current: Password, *, when_old: bool) -> str:
+        age = self.now() - _moment(current.added)
+        entry = self._in_entra(current.key_id)
         if entry is None:
-            return f"Entra no longer has {state.current.key_id}"
+            # The replica that was asked may not list it yet.
+            young = abs(age) < YOUNG and self._taken(str(decode(secret, KEY)))
+            return "" if young else f"Entra no longer has {current.key_id}"
+        if self._of_ours(current.key_id) is None:
+            return f"the stored one, {current.key_id}, was not made by us (its name isn't {self.team.unique_name})"
+        if not self._may_be(decode(secret, KEY), current.key_id):
+            return f"the stored one isn't {current.key_id} (Entra's hint of that is another)"
         if _moment(str(entry.get("endDateTime") or "")) <= self.now():
-            return f"{state.current.key_id} expired on {entry.get('endDateTime')}"
-        age = self.now() - _moment(state.current.added)
+            return f"{current.key_id} expired on {entry.get('endDateTime')}"
         if when_old and age >= rotation_age(self.team):
-            return f"{state.current.key_id} is {age.days} days old (gateway_auth_rotate_after: {self.team.rotate_after})"
+            return f"{current.key_id} is {age.days} days old (gateway_auth_rotate_after: {self.team.rotate_after})"
         return ""
+
+    def _taken(self, value: str) -> bool:
+        try:
+            self.prove(self.team, secret=value)
+        except GraphAuthError:
+            return False
+        return True
 
     def _renew(self, secret: Object | None, state: State, reason: str) -> tuple[Object | None, State]:
         what = f"client secret of the {describe(self.team)}"
@@ -352,8 +382,7 @@ class Keeper:
             return name
         return f"{name[: MAX_FEDERATED_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
-    def _settle_federated(self) -> None:
-        secret = self._secret()
+    def _settle_federated(self, secret: Object | None) -> None:
         state = State.of(secret)
         issuer = self.team.workload_identity.issuer or self._cluster_issuer()
         wanted = {"issuer": issuer, "subject": self.team.workload_subject, "audiences": [TOKEN_EXCHANGE]}
@@ -465,7 +494,7 @@ class Keeper:
         secret = self._secret()
         state = State.of(secret)
         if self.team.credential == "external":
-            return bool(self._ours() or state.known or state.federated)
+            return bool(self._superseded(secret) or state.known or state.federated)
         if self.team.credential == "federated":
             return state.federated != "proven" or bool(self._ours() or state.known or self._secret_keys(secret))
         return bool(state.previous or state.federated or self._unused(state))
@@ -476,33 +505,48 @@ class Keeper:
             return
         secret = self._secret()
         state = State.of(secret)
+        if secret is not None and not self.journal.check:
+            self._refuse_foreign(secret)
+            self._refuse_unknown(secret, state)
         if self.team.credential == "federated":
             if state.federated != "proven" and not self.journal.check:
                 if not self._prove_federated(secret):
                     return  # nothing is revoked before its successor is known to work
                 secret = self._secret()
-            doomed = list(dict.fromkeys([*self._ours(), *sorted(state.known)]))
-            self._revoke_all(secret, doomed, self._secret_keys(secret), "oauth2-proxy uses a federated credential")
+            self._revoke_all(secret, self._ours(), self._secret_keys(secret), "oauth2-proxy uses a federated credential")
             return
         if self.team.credential == "external":
-            self._refuse_own(secret, state)
-            self._revoke_all(secret, list(dict.fromkeys([*self._ours(), *sorted(state.known)])), [], "oauth2-proxy uses a secret that somebody else makes")
+            self._tell_what_is_kept(secret)
+            self._revoke_all(secret, self._superseded(secret), [], "oauth2-proxy uses a secret that somebody else makes")
         elif state.previous or self._unused(state):
             self._revoke_all(secret, [*state.previous, *self._unused(state)], [], "superseded, no pod uses it")
         if state.federated:
             self._distrust()
 
-    def _refuse_own(self, secret: Object | None, state: State) -> None:
-        """The source of an external secret may still hold one that we made (a Key Vault that we wrote to): revoked, it would shut the door."""
-        value = decode(secret, KEY) or ""
-        for key_id in dict.fromkeys([*self._ours(), *state.known]):
-            # All that Entra tells of a secret's value is how it begins.
-            hint = str((self._in_entra(key_id) or {}).get("hint") or "")
-            if hint and value.startswith(hint):
-                raise RegistrationError(
-                    f"The client secret that oauth2-proxy was given as external begins like {key_id}, which we made and would now revoke; nothing was revoked.",
-                    "Have somebody else's secret stored where gateway_auth_client_secret points, or set gateway_auth_credential: client_secret.",
-                )
+    def _refuse_unknown(self, secret: Object, state: State) -> None:
+        """Without a word on what is in use, everything looks unused."""
+        if not self.team.makes_secret:
+            return
+        if state.current is None or not self._may_be(decode(secret, KEY), state.current.key_id):
+            raise RegistrationError(
+                f"Secret {self._place} doesn't hold the client secret that its annotation {STATE} names, so nobody knows which is in use; none was revoked.",
+                "Run onboard_team: it makes a new one, and revokes the others once no pod uses them.",
+            )
+
+    def _superseded(self, secret: Object | None) -> list[str]:
+        """Of ours, where somebody else makes the secret: but one of ours may have become theirs, by way of a vault."""
+        value = decode(secret, KEY)
+        return [key_id for key_id in self._ours() if not (value and self._hint(key_id) and self._may_be(value, key_id))]
+
+    def _tell_what_is_kept(self, secret: Object | None) -> None:
+        if self.team.registration != "managed" or self.team.credential != "external":
+            return
+        kept = [key_id for key_id in self._ours() if key_id not in self._superseded(secret)]
+        if kept:
+            self.findings.append(
+                f"The external client secret seems to be one that we made ({', '.join(kept)}, by Entra's hint), so it was not revoked. It expires,"
+                " and nothing here renews it: have another one made at its source."
+            )
 
     def _unused(self, state: State) -> list[str]:
         return [key_id for key_id in self._ours() if key_id not in state.known]
@@ -512,7 +556,8 @@ class Keeper:
         return [name for name in (KEY, NEXT_KEY) if decode(secret, name) is not None]
 
     def _revoke_all(self, secret: Object | None, key_ids: list[str], keys: list[str], why: str) -> None:
-        there = [key_id for key_id in key_ids if self._in_entra(key_id) is not None]
+        # A key id in the annotation alone gives no right: that may be edited, or copied from another team's Secret.
+        there = [key_id for key_id in key_ids if self._of_ours(key_id) is not None]
         reasons = [f"revoke client secret {key_id} ({why})" for key_id in there] + [f"remove key {name} from Secret {self._place} ({why})" for name in keys]
         if reasons:
             self._note("delete", f"client secrets of the {describe(self.team)}", reasons)
@@ -545,6 +590,7 @@ class Keeper:
 
     def _until_drained(self) -> None:
         """Until every pod of the proxy is a new one: one that ends may still refresh a session with what it started with."""
+        _rollout.wait_current(self.team, self.kube, sleep=self.sleep, clock=self.clock)
         pods = _rollout.wait_drained(self.team, self.kube, sleep=self.sleep, clock=self.clock)
         for pod in pods:
             said = self.kube.logs(self.team.namespace, pod["metadata"]["name"], tail=200)
@@ -566,6 +612,17 @@ class Keeper:
     def _in_entra(self, key_id: str) -> Object | None:
         found: list[Object] = self.application.get("passwordCredentials") or []
         return next((item for item in found if item.get("keyId") == key_id), None)
+
+    def _of_ours(self, key_id: str) -> Object | None:
+        return self._in_entra(key_id) if key_id in self._ours() else None
+
+    def _hint(self, key_id: str) -> str:
+        """The first characters of a secret, all that Entra tells of its value; "" when it tells none."""
+        return str((self._in_entra(key_id) or {}).get("hint") or "")
+
+    def _may_be(self, value: str | None, key_id: str) -> bool:
+        """Whether a value may be the secret of that key id."""
+        return value is not None and value.startswith(self._hint(key_id))
 
     def _ours(self) -> list[str]:
         """Key ids of the secrets that carry our name; nobody else's is ever touched."""

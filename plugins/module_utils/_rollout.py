@@ -157,6 +157,36 @@ def wait_gone(team: Team, kube: Kube, names: t.Collection[str], timeout: float =
             time.sleep(POLL_S)
 
 
+def wait_current(
+    team: Team,
+    kube: Kube,
+    *,
+    timeout: float = DRAIN_TIMEOUT_S,
+    sleep: t.Callable[[float], object] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> None:
+    """Until the rollout that brought the pods what their Secrets hold now is over. NotReadyError at once when there was none.
+
+    Pods of one generation are no proof: another run may have written a Secret after the rollout that made them.
+    """
+    deadline = clock() + timeout
+    while True:
+        live = kube.get("apps/v1", "Deployment", team.release, team.namespace)
+        if live is None:
+            return
+        where = f"Deployment {team.namespace}/{team.release}"
+        if (live["metadata"].get("annotations") or {}).get(MARKER) != secret_markers(kube, team)[team.release]:
+            raise NotReadyError(
+                f"The pods of {where} aren't known to run on what their Secrets hold now (another run at the same time?); what they use was left valid.",
+                "Run the same command again: it restarts them first.",
+            )
+        if rolled_out(live):
+            return
+        if clock() > deadline:
+            raise NotReadyError(f"{where} was not rolled out within {timeout:.0f} s: {why_not(kube, team, team.release)}", "Mend that and run again.")
+        sleep(POLL_S)
+
+
 def rolled_out(live: Object) -> bool:
     """As `kubectl rollout status` judges it."""
     status = live.get("status") or {}

@@ -12,10 +12,11 @@ import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.platform.gateway_auth.plugins.action.entra_application import ActionModule as Application
+from ansible_collections.platform.gateway_auth.plugins.action.entra_application_info import ActionModule as Known
 from ansible_collections.platform.gateway_auth.plugins.action.entra_credential import ActionModule
 from ansible_collections.platform.gateway_auth.plugins.action.entra_credential_info import ActionModule as Info
 from ansible_collections.platform.gateway_auth.plugins.action.team_secrets import ActionModule as Secrets
-from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import decode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import decode, encode
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import Copy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
@@ -222,3 +223,23 @@ def test_a_permission_that_is_missing_is_named(double: Double, api: Api, onboard
 def test_options(double: Double, onboarded: dict[str, Object], options: Object) -> None:
     with pytest.raises(AnsibleError):
         run(onboarded, **options)
+
+
+# --- attacks ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{"rotate": True}, {"when_old": True}, {"stage": "retire"}, {"rotate": True, "check": True}], ids=str)
+def test_a_client_id_put_into_the_team_s_secret_gives_no_other_team_s_credential(
+    double: Double, api: Api, onboarded: dict[str, Object], options: Object
+) -> None:
+    """Whoever may write Secrets in their namespace could have us add a secret to any registration of ours, and hand it to them."""
+    run(onboarded)
+    victim = onboarded["team-b"]["client_id"]
+    api.edit("Secret", "oauth2-proxy-team-a", lambda obj: obj["data"].update({"client-id": encode(victim)}))
+    unresolved = {"team-a": {**onboarded["team-a"], "client_id": ""}}
+    known = run_action(Known, {"models": unresolved, "source": "cluster"})["models"]
+    assert known["team-a"]["client_id"] == victim
+    before, stored = control(double, "GET", f"/apps/{victim}")[1]["secrets"], values(api)
+    outcome = run(known, **options)["team-a"]
+    assert outcome["failed"] and victim in outcome["msg"] and "client-id" in outcome["msg"]
+    assert control(double, "GET", f"/apps/{victim}")[1]["secrets"] == before and values(api) == stored
