@@ -107,15 +107,18 @@ def require_ours(graph: Graph, team: Team) -> Object:
         found = read_credentials(graph, team)
         return found if planning.is_ours(team, found) else None
 
+    refusal = ForeignObjectError(
+        f"App registration {application.get('appId')} ('{application.get('displayName')}') isn't of team '{team.name}' (no tag {team.unique_name});"
+        " its credentials were left alone.",
+        f"If Secret {team.namespace}/{team.proxy_secret} names it, somebody changed key client-id there: run onboard_team, which corrects it.",
+    )
+    if not team.shared_registration and (planning.marks(application) or str(application.get("uniqueName") or "").startswith(planning.MARK)):
+        raise refusal  # another team's, which is never adopted
     try:
-        # Adopted just now, it may not have its mark on every replica yet; another team's never gets it.
+        # Adopted just now, it may not have its mark on every replica yet.
         return graph.until(marked, f"the tag {team.unique_name} of the {describe(team)}")
     except NotReadyError as exc:
-        raise ForeignObjectError(
-            f"App registration {application.get('appId')} ('{application.get('displayName')}') isn't of team '{team.name}' (no tag {team.unique_name});"
-            " its credentials were left alone.",
-            f"If Secret {team.namespace}/{team.proxy_secret} names it, somebody changed key client-id there: run onboard_team, which corrects it.",
-        ) from exc
+        raise refusal from exc
 
 
 def _with_principal(graph: Graph, team: Team, application: Object, *, assignments: bool) -> LiveRegistration:
