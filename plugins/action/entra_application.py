@@ -14,27 +14,21 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils import _entr
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GraphForbiddenError, RegistrationError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import entra_outcome, known_ids
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import ModelsAction, entra_outcome, known_ids
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STATES = ("present", "disabled", "enabled", "absent", "restored", "purged")
 
 
-class ActionModule(BatchAction):
-    """``models`` in the result are those given, with client ids and the ids of groups that were only named."""
+class ActionModule(ModelsAction):
+    """One registration for each team of the batch."""
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {
         "state": {"type": "str", "default": "present", "choices": list(STATES)},
         "confirm": {"type": "str", "default": ""},
     }
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
-        models = self.options["models"]
-        result["models"] = {host: outcome["data"].pop("model", models[host]) for host, outcome in result["teams"].items()}
-        return result
 
     def prepare(self, teams: dict[str, Team]) -> None:
         """Clients and tokens once, and every group of the batch by one call."""

@@ -12,21 +12,15 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils import _entr
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster, known_ids
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import ModelsAction, from_cluster, known_ids
 
 
-class ActionModule(BatchAction):
-    """``models`` in the result are those given, with client ids and the ids of groups that were only named."""
+class ActionModule(ModelsAction):
+    """One registration for each team of the batch."""
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {"source": {"type": "str", "default": "entra", "choices": ["entra", "cluster"]}}
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
-        models = self.options["models"]
-        result["models"] = {host: outcome["data"].pop("model", models[host]) for host, outcome in result["teams"].items()}
-        return result
 
     def prepare(self, teams: dict[str, Team]) -> None:
         self._known: dict[str, Team] = {}

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections.abc
+import typing as t
 
 import yaml
 
@@ -15,7 +16,17 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._secrets import remembered_groups
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+
+
+class ModelsAction(BatchAction):
+    """``models`` in the result are those given, with client ids and the ids of groups that were only named."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        models = self.options["models"]
+        result["models"] = {host: outcome["data"].pop("model", models[host]) for host, outcome in result["teams"].items()}
+        return result
 
 
 def entra_outcome(changes: collections.abc.Sequence[EntraChange], findings: collections.abc.Sequence[str] = ()) -> Outcome:
