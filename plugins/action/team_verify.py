@@ -19,7 +19,7 @@ import urllib.request
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app, _explain
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
@@ -42,7 +42,11 @@ LOG_LINES = 200
 
 
 class ActionModule(BatchAction):
-    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"report": {"type": "path", "default": ""}, "memberships": {"type": "bool", "default": False}}
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {
+        "report": {"type": "path", "default": ""},
+        "memberships": {"type": "bool", "default": False},
+        "explain": {"type": "str", "default": ""},
+    }
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         self._checks: dict[str, list[Check]] = {}
@@ -57,6 +61,8 @@ class ActionModule(BatchAction):
 
     def prepare(self, teams: dict[str, Team]) -> None:
         """Routes and policies of the whole cluster in one call each, where the identity may."""
+        # Before anything is read: a URL that is nobody's is the first link that is broken.
+        self._explained = _explain.find_target(teams.values(), self.options["explain"]) if self.options["explain"] else None
         self._routes: dict[Kube, list[t.Any] | None] = {}
         self._policies: dict[Kube, list[t.Any] | None] = {}
         for kube in {connect(team.cluster) for team in teams.values()}:
@@ -64,19 +70,31 @@ class ActionModule(BatchAction):
             self._policies[kube] = _allowed(lambda kube=kube: kube.list(ENVOY_API, "SecurityPolicy"))
 
     def for_team(self, team: Team) -> Outcome:
+        target = None
+        if self._explained is not None:
+            owner, target = self._explained
+            if owner.name != team.name:
+                return Outcome(msg=f"Team '{team.name}': {target.host} isn't one of its hosts.")
         kube = connect(team.cluster)
         team = from_cluster(team)
         live = self._read(kube, team)
         address = team.probe.address or next(iter(gateway_addresses(live.gateway)), "")
         client = ProbeClient(team.probe.proxy, address, team.probe.ca_file)
         # Behind a proxy it is the proxy that resolves names; this machine's DNS says nothing.
-        checks = verify_team(team, client, live, _entra_client(team), None if team.probe.proxy else _resolve)
+        resolve = None if team.probe.proxy else _resolve
+        if target is not None:
+            checks = _explain.explain(team, target, client, live, _entra_client(team), resolve)
+            return self._judged(team, checks, _explain.render(target, checks))
+        checks = verify_team(team, client, live, _entra_client(team), resolve)
         if self.options["memberships"] and team.groups_claim == "security" and has_identity():
             checks.append(self._memberships(team))
+        return self._judged(team, checks, render(checks))
+
+    def _judged(self, team: Team, checks: list[Check], text: str) -> Outcome:
         with self._checks_lock:
             self._checks[team.name] = checks
         failed = any(check.failed for check in checks)
-        return Outcome(failed=failed, msg=f"Team '{team.name}': {render(checks)}", data={"checks": [check.to_dict() for check in checks]})
+        return Outcome(failed=failed, msg=f"Team '{team.name}': {text}", data={"checks": [check.to_dict() for check in checks]})
 
     @staticmethod
     def _memberships(team: Team) -> Check:

@@ -27,6 +27,9 @@ ENTRY_POINT = "inventory"
 PREFIX = "gateway_auth_"
 SECRET = "gateway_auth_client_secret"  # noqa: S105 - the name of the variable
 
+# Guarantee 10: all that a team's own file may hold.
+TEAM_KEYS = ("gateway_auth_allowed_groups", "gateway_auth_apps", "gateway_auth_owners", "gateway_auth_notes")
+
 # What only the command line may say (`-e team=a`).
 CONTROLS = ("team", "adopt", "confirm", "rotate", "drift", "explain", "plan", "fail_on_change", "dest", "report")
 

@@ -493,7 +493,7 @@ def verify_team(
     ``entra`` reaches the sign-in's authority (None: those checks are left out); ``resolve`` looks a name up in DNS (None:
     left out, as behind a proxy). ``settle`` seconds in all may go into asking again where Envoy still converges.
     """
-    asking = _Asking(client, time.monotonic() + settle)
+    asking = Asking(client, time.monotonic() + settle)
     checks = judge_objects(team, live)
     addresses = gateway_addresses(live.gateway)
     for app in team.apps:
@@ -524,7 +524,7 @@ def judge_objects(team: Team, live: Live) -> list[Check]:
     return checks
 
 
-def verify_host(team: Team, host: str, asking: _Asking, entra: ProbeClient | None, app: App | None) -> list[Check]:
+def verify_host(team: Team, host: str, asking: Asking, entra: ProbeClient | None, app: App | None) -> list[Check]:
     """The checks of one host from outside; ``app`` is None for the proxy's own host."""
     key = app.name if app is not None else "proxy"
     # The proxy's own host leads to no app, and oauth2-proxy answers 400 itself to a raw `;` in a query.
@@ -583,7 +583,7 @@ def ask_token(team: Team, entra: ProbeClient, secret: str) -> Answer | HopError:
     return dataclasses.replace(answer, body=b"") if answer.status == 200 else answer
 
 
-class _Asking:
+class Asking:
     """Requests that give a converging gateway time, out of one budget for the whole team."""
 
     def __init__(self, client: ProbeClient, deadline: float) -> None:
@@ -608,7 +608,7 @@ class _Asking:
         return max(0.0, self.deadline - time.monotonic())
 
 
-def _sentinel(host: str, asking: _Asking, identity: str) -> Check:
+def _sentinel(host: str, asking: Asking, identity: str) -> Check:
     title = f"{host}: {PROBE_PATH} is refused"
     try:
         wait_refused(asking.client, host, PROBE_PATH, consecutive=PROBES_IN_A_ROW, timeout=min(3.0, max(1.0, asking.left())))

@@ -33,6 +33,12 @@ options:
         identity in the environment that may read groups and users, and a call for each member.
     type: bool
     default: false
+  explain:
+    description:
+      - URL of an app where somebody can't get in. Instead of every check, the road of a request to it is walked link by link, up to
+        the first that is broken. A team that doesn't have the host isn't looked at.
+    type: str
+    default: ""
 requirements:
   - kubernetes >= 37 (Python)
   - collection kubernetes.core >= 6.5.0
@@ -63,6 +69,13 @@ EXAMPLES = r"""
   platform.gateway_auth.team_verify:
     models: "{{ __gateway_auth.models }}"
     report: reports/verify.json
+  run_once: true
+  register: __team_verify
+
+- name: Walk the road of one request
+  platform.gateway_auth.team_verify:
+    models: "{{ __gateway_auth.models }}"
+    explain: https://prometheus-team-a.apps.example.com/graph
   run_once: true
   register: __team_verify
 

@@ -36,9 +36,6 @@ except ImportError:
 PREFIX = _spec.PREFIX
 GROUP = "teams"
 
-# Guarantee 10: all that a team's own file may hold.
-TEAM_KEYS = ("gateway_auth_allowed_groups", "gateway_auth_apps", "gateway_auth_owners", "gateway_auth_notes")
-
 # Controls that would silently change what a run does if they came from a file.
 _NEVER_IN_FILES = ("team", "adopt", "confirm", "rotate")
 
@@ -122,7 +119,7 @@ class TeamFiles:
                 name = str(plain(key))
                 keys.add(name)
                 place = _origin(key) or Place(shorten(path))
-                if name not in TEAM_KEYS:
+                if name not in _spec.TEAM_KEYS:
                     refused.add(name)
                     findings.append(self._foreign_key(host, name, place))
                     continue
@@ -148,7 +145,7 @@ class TeamFiles:
 
     def _load(self, host: str, path: str) -> tuple[t.Any, Finding | None]:
         """What the file holds, or what is wrong with it as a whole."""
-        expected, remedy = f"a YAML mapping of {', '.join(TEAM_KEYS)}", "Mend the file."
+        expected, remedy = f"a YAML mapping of {', '.join(_spec.TEAM_KEYS)}", "Mend the file."
         try:
             data = self._loader.load_from_file(path, cache="all", unsafe=True, trusted_as_template=True)
         except (AnsibleError, RecursionError) as exc:
@@ -164,9 +161,9 @@ class TeamFiles:
         if name in self._spec:
             found, remedy = f"{name}, which is the platform's", f"Move {name} to group_vars/{GROUP}.yml or to the host's entry in the inventory."
         else:
-            near = _spec.nearest(name, TEAM_KEYS) if name.startswith(PREFIX) else ""
+            near = _spec.nearest(name, _spec.TEAM_KEYS) if name.startswith(PREFIX) else ""
             found, remedy = f"the variable {name}", f"Did you mean {near}?" if near else f"Remove {name}."
-        return _team_file_finding(host, place, name, f"only {', '.join(TEAM_KEYS)} in a team's file", found, remedy, "team-file-key")
+        return _team_file_finding(host, place, name, f"only {', '.join(_spec.TEAM_KEYS)} in a team's file", found, remedy, "team-file-key")
 
 
 class _Rendered:

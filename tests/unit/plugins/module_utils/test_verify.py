@@ -506,7 +506,7 @@ def test_a_converging_gateway_is_given_time_and_an_open_door_is_not() -> None:
 
     opened = Open()
     start = time.monotonic()
-    asking = _verify._Asking(t.cast("ProbeClient", opened), time.monotonic() + 5.0)
+    asking = _verify.Asking(t.cast("ProbeClient", opened), time.monotonic() + 5.0)
     assert t.cast("Answer", asking.ask(HOST, "/")).status == 200
     assert time.monotonic() - start < 1
     assert len(opened.asked) == 1
