@@ -15,6 +15,8 @@ MAKEFLAGS += --no-builtin-rules
 export LC_ALL := C.UTF-8
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_HOME := $(CURDIR)/.ansible
+# Without Python's cache each playbook would compile its libraries anew, which takes longer than the rest of a run without change.
+unexport PYTHONDONTWRITEBYTECODE
 REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt) tests/sandbox/entra/requirements.txt tests/support/make_venv.py
 
 .PHONY: help

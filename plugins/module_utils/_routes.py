@@ -26,7 +26,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests i
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
-from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, wait_answer, wait_refused
+from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, at_once, wait_answer, wait_refused
 
 Object = dict[str, t.Any]
 Key = tuple[str, str, str]  # kind, namespace, name
@@ -88,8 +88,8 @@ class Routes:
         routes = [obj for obj in self._marked(ROUTE_VERSION, "HTTPRoute") if not _is_passthrough(obj) and not _is_public(obj)]
         for obj in routes:
             self.journal.carry_out(plan_deletion(obj, reason))
-        for host in sorted({host for obj in routes for host in _hosts(obj)}) if not self.journal.check else ():
-            wait_answer(self.probe, host, _NOBODYS_PATH, self._is_gone, "to answer HTTP 404", consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
+        if not self.journal.check:
+            at_once(lambda host: self._await_nobody(host, _NOBODYS_PATH), sorted({host for obj in routes for host in _hosts(obj)}))
 
     # --- what is there -----------------------------------------------------------------------------------------------
     def _live(self) -> dict[Key, Object]:
@@ -135,20 +135,25 @@ class Routes:
 
     def _await_free(self, live: t.Mapping[Key, Object]) -> None:
         """Hosts of apps that are new have no sentinel of somebody else, whose refusal would prove nothing of our policy."""
-        for app in self.team.apps:
+
+        def is_new(app: App) -> bool:
             # Without its passthrough route an app that is served answers the sentinel's path itself, under its own policy.
             routes = (self.team.passthrough_name(app), self.team.route_name(app))
-            if not any(("HTTPRoute", self.team.namespace, name) in live for name in routes):
-                wait_answer(
-                    self.probe,
-                    app.hostname,
-                    PROBE_PATH,
-                    lambda answer, app=app: answer.status != REFUSED or self._has_passthrough(app),  # type: ignore[misc]
-                    f"to refuse nobody before app '{app.name}' has a policy (if another team had this host, run onboard_team for that one first)",
-                    consecutive=CONSECUTIVE_REFUSALS,
-                    timeout=REFUSAL_TIMEOUT_S,
-                    headers=PROGRAM,
-                )
+            return not any(("HTTPRoute", self.team.namespace, name) in live for name in routes)
+
+        def wait(app: App) -> None:
+            wait_answer(
+                self.probe,
+                app.hostname,
+                PROBE_PATH,
+                lambda answer: answer.status != REFUSED or self._has_passthrough(app),
+                f"to refuse nobody before app '{app.name}' has a policy (if another team had this host, run onboard_team for that one first)",
+                consecutive=CONSECUTIVE_REFUSALS,
+                timeout=REFUSAL_TIMEOUT_S,
+                headers=PROGRAM,
+            )
+
+        at_once(wait, filter(is_new, self.team.apps))
 
     def _has_passthrough(self, app: App) -> bool:
         """Written since we looked, by another run for this team, which saw to the same before."""
@@ -159,9 +164,14 @@ class Routes:
         theirs = [(key, obj) for key, obj in self.desired.items() if _app_name(obj) in names]
         self._await([obj for key, obj in theirs if key[0] == "SecurityPolicy"], lambda obj: policy_verdict(obj, self.team.gateway))
         self._await_routes([obj for key, obj in theirs if key[0] == "HTTPRoute" and not self._is_app_route(key)])
-        for app in self.team.apps:
-            if app.name in names:
-                wait_refused(self.probe, app.hostname, PROBE_PATH, consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
+        at_once(self._await_refusals, [app.hostname for app in self.team.apps if app.name in names])
+
+    def _await_refusals(self, host: str) -> None:
+        wait_refused(self.probe, host, PROBE_PATH, consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
+
+    def _await_nobody(self, host: str, path: str) -> None:
+        """Until the host has no route to an app of ours any more."""
+        wait_answer(self.probe, host, path, self._is_gone, "to answer HTTP 404", consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
 
     def _await_routes(self, routes: list[Object]) -> None:
         self._await(routes, lambda obj: route_verdict(obj, self.team.gateway))
@@ -196,8 +206,7 @@ class Routes:
                 self._remove(stale, obj)
         # Of passthrough routes too: a run that was killed here has deleted the app's route already, but Envoy may still have it.
         served = {host for key, obj in live.items() if key in self.desired and self._is_app_route(key) for host in _hosts(obj)}
-        for host in sorted({host for obj in routes for host in _hosts(obj)} - served):
-            wait_answer(self.probe, host, "/", self._is_gone, "to answer HTTP 404", consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
+        at_once(lambda host: self._await_nobody(host, "/"), sorted({host for obj in routes for host in _hosts(obj)} - served))
         # Before the next app of the host is proven; not sooner, for with a route of its own left the host is in nobody else's hands.
         kept = {app.hostname for app in self.team.apps}
         for obj in routes:

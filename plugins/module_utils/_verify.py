@@ -30,6 +30,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._probe impor
     Answer,
     HopError,
     ProbeClient,
+    at_once,
     describe,
     status_hint,
     wait_refused,
@@ -496,13 +497,14 @@ def verify_team(
     asking = Asking(client, time.monotonic() + settle)
     checks = judge_objects(team, live)
     addresses = gateway_addresses(live.gateway)
-    for app in team.apps:
-        checks += verify_host(team, app.hostname, asking, entra, app)
-        if resolve is not None:
-            checks.append(judge_dns(app.hostname, resolve(app.hostname), addresses))
-    checks += verify_host(team, team.proxy_host, asking, entra, None)
-    if resolve is not None:
-        checks.append(judge_dns(team.proxy_host, resolve(team.proxy_host), addresses))
+
+    def judged(host: str, app: App | None) -> list[Check]:
+        found = verify_host(team, host, asking, entra, app)
+        return [*found, judge_dns(host, resolve(host), addresses)] if resolve is not None else found
+
+    doors: list[tuple[str, App | None]] = [*((app.hostname, app) for app in team.apps), (team.proxy_host, None)]
+    for found in at_once(lambda door: judged(*door), doors):
+        checks += found
     if entra is not None and team.credential != "federated" and live.client_secret:
         checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
     return [*checks, *judge_log(live.proxy_log), *judge_unread(live)]
