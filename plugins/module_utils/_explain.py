@@ -96,14 +96,14 @@ _LINES: tuple[_Line, ...] = (
     _Line(
         re.compile(r"WRONGPASS|NOAUTH"),
         "the session store refuses the proxy's password",
-        "session_store",
-        "Run onboard_team for a bundled store; for an external one correct the Secret that {option}.secret names.",
+        "session_store.secret",
+        "Run onboard_team for a bundled store; for an external one correct the Secret that {option} names.",
     ),
     _Line(
         re.compile(r"redis initialization key|dial tcp[^\n]*:(6379|6380)|redis: [^\n]*(refused|timeout|no such host)"),
         "the session store can't be reached",
-        "session_store",
-        "See that the store's pod runs; for an external one check {option}.url and the network between.",
+        "session_store.url",
+        "See that the store's pod runs (a proxy that starts before its store says this once); for an external one check {option} and the network between.",
     ),
     _Line(
         re.compile(r"OOM command not allowed"),
@@ -232,19 +232,10 @@ class _Walk:
         self.answer: Answer | HopError | None = None
 
     def links(self) -> list[t.Callable[[], list[Check]]]:
-        return [
-            self.dns,
-            self.listener,
-            self.connection,
-            self.route,
-            self.policy,
-            self.proxy,
-            self.store,
-            self.discovery,
-            self.door,
-            self.registration,
-            self.secret,
-        ]
+        """Store and proxy before route and policy: without them Envoy Gateway finds fault with those."""
+        to_the_gateway = [self.dns, self.listener, self.connection]
+        at_entra = [self.discovery, self.door, self.registration, self.secret]
+        return [*to_the_gateway, self.store, self.proxy, self.route, self.policy, *at_entra]
 
     # --- the way to the gateway ----------------------------------------------------------------------------------------
     def dns(self) -> list[Check]:
@@ -389,7 +380,9 @@ def _log(team: Team, text: str) -> list[Check]:
 
 def where(team: Team, option: str) -> str:
     """An option and the file that it belongs into: ``gateway_auth_apps (host_vars/team-a.yml)``."""
-    file = f"host_vars/{team.name}.yml" if f"{PREFIX}{option}" in TEAM_KEYS else f"group_vars/teams.yml, or {team.name}'s entry in the inventory"
+    file = (
+        f"host_vars/{team.name}.yml" if f"{PREFIX}{option.partition('.')[0]}" in TEAM_KEYS else f"group_vars/teams.yml, or {team.name}'s entry in the inventory"
+    )
     return f"{PREFIX}{option} ({file})"
 
 

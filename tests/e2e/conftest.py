@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import collections.abc
+import fcntl
 import pathlib
 
 import pytest
 
 from .inventory import Inventory
 from .login import Browser
-from .sandbox import Sandbox, SandboxMissing
+from .sandbox import ROOT, Sandbox, SandboxMissing
 from .workload import remove_identities
 
 
@@ -53,8 +54,10 @@ def example(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Inven
 @pytest.fixture(scope="session")
 def onboarded(sandbox: Sandbox, example: Inventory) -> Inventory:
     """Teams a and b are online."""
-    sandbox.playbook("prepare_gateway", inventory=example.path).must()
-    sandbox.playbook("onboard_team", inventory=example.path).must()
+    with (ROOT / ".sandbox" / "onboarded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # against another lane, which wants the same
+        sandbox.playbook("prepare_gateway", inventory=example.path).must()
+        sandbox.playbook("onboard_team", inventory=example.path).must()
     return example
 
 

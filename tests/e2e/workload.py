@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import typing as t
 
 from .sandbox import Sandbox
 
 Object = dict[str, t.Any]
+
+# Of a run beside others on the same sandbox (tests/support/test_all.sh): neither removes what the other uses.
+LANE = os.environ.get("E2E_LANE", "0")
 
 
 def namespace(name: str) -> Object:
@@ -58,10 +62,10 @@ def delete_namespaces(sandbox: Sandbox, *names: str, wait: bool = True) -> None:
 
 
 class Identity:
-    """A ServiceAccount of namespace ``e2e-identities`` with a kubeconfig of its own, so that the audit log tells who did what."""
+    """A ServiceAccount of a namespace of this lane with a kubeconfig of its own, so that the audit log tells who did what."""
 
-    NAMESPACE = "e2e-identities"
-    LABELS: t.ClassVar[dict[str, str]] = {"e2e": "identity"}
+    NAMESPACE = f"e2e-identities-{LANE}"
+    LABELS: t.ClassVar[dict[str, str]] = {"e2e-identity": LANE}
 
     def __init__(self, sandbox: Sandbox, name: str, folder: pathlib.Path, role: str = "cluster-admin") -> None:
         self.name = name
@@ -70,7 +74,7 @@ class Identity:
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": f"e2e-{name}", "labels": self.LABELS},
+            "metadata": {"name": f"e2e-{LANE}-{name}", "labels": self.LABELS},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.NAMESPACE}],
         }
@@ -83,7 +87,7 @@ class Identity:
 
 def remove_identities(sandbox: Sandbox) -> None:
     """Most may do anything, so none outlives the tests."""
-    sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", "e2e=identity", "--ignore-not-found")
+    sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", f"e2e-identity={LANE}", "--ignore-not-found")
     sandbox.kubectl("delete", "namespace", Identity.NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
