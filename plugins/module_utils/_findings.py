@@ -64,6 +64,7 @@ RULES = {
     "session-refresh": "group membership is read anew in time",
     "session-store": "a session store has what its type needs and nothing else",
     "shared-registration": "a team has an app registration of its own",
+    "subzone": "nobody else has a host in a team's own subzone",
     "team-file-control": "a team's file writes nothing but text into the output of a run",
     "team-file-key": "a team's file holds the team's keys alone",
     "team-file-size": "a team's file is no larger than it looks",

@@ -17,6 +17,8 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
 
+# By the scope of a session. Browsers take a `__Host-` cookie only without a Domain.
+COOKIE_PREFIXES = {"host": "__Host-o2p-", "subzone": "__Secure-o2p-"}
 OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
 PROBE_PATH = "/.gateway-auth/probe"
@@ -118,10 +120,14 @@ class SecretKeyRef:
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """Go durations: a session ends after ``expire``; group membership is checked anew every ``refresh``."""
+    """Go durations: a session ends after ``expire``; group membership is checked anew every ``refresh``.
+
+    ``scope``: ``host``, each app's host has a cookie of its own; ``subzone``, one cookie for every host of the team's subzone.
+    """
 
     expire: str = "8h"
     refresh: str = "45m"
+    scope: str = "host"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +252,17 @@ class Team:
 
     @property
     def proxy_host(self) -> str:
-        return f"{self.stack}-oauth2-{self.name}.{self.domain}"
+        return f"{self.stack}-oauth2-{self.name}.{self.zone}"
+
+    @property
+    def subzone(self) -> str:
+        """What a team owns below the domain where its sessions are valid on all of it."""
+        return f"{self.name}.{self.domain}"
+
+    @property
+    def zone(self) -> str:
+        """The domain that each of the team's hosts is one label below."""
+        return self.subzone if self.session.scope == "subzone" else self.domain
 
     @property
     def proxy_secret(self) -> str:
@@ -258,8 +274,13 @@ class Team:
 
     @property
     def cookie_name(self) -> str:
-        """Host-only by the ``__Host-`` prefix, so no other team's host ever receives it."""
-        return f"__Host-o2p-{self.name}"
+        """Host-only by the ``__Host-`` prefix, so no other team's host ever receives it; `__Secure-` where it has a domain."""
+        return f"{COOKIE_PREFIXES[self.session.scope]}{self.name}"
+
+    @property
+    def cookie_domain(self) -> str:
+        """The cookie's Domain, or empty for a host-only one. Nobody else has a host below it (rule `subzone`)."""
+        return self.subzone if self.session.scope == "subzone" else ""
 
     def route_name(self, app: App) -> str:
         return f"{app.name}-{self.name}"

@@ -179,6 +179,8 @@ def proxy_arguments(team: Team) -> dict[str, str]:
         # No version on pages that anybody can see.
         "footer": "-",
     }
+    if team.cookie_domain:
+        arguments["cookie-domain"] = team.cookie_domain
     if refreshes:
         # Groups are read anew at each refresh: someone who leaves a group is out after this long.
         arguments["cookie-refresh"] = session.refresh

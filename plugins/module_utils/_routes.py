@@ -23,7 +23,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import ROUTE_VERSION, gateway_manifests, is_app_route
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import COOKIE_PREFIXES, OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, at_once, wait_answer, wait_refused
@@ -220,7 +220,7 @@ class Routes:
     def _is_gone(self, answer: Answer) -> bool:
         """No route, or another team's door: its proxy sets a cookie of its own name."""
         cookies = [value.partition("=")[0] for name, value in answer.headers if name.lower() == "set-cookie"]
-        ours, proxies = self.team.cookie_name, self.team.cookie_name.removesuffix(self.team.name)
+        ours, proxies = self.team.cookie_name, tuple(COOKIE_PREFIXES.values())
         return answer.status == 404 or any(name.startswith(proxies) and name != ours and not name.startswith(f"{ours}_") for name in cookies)
 
     def _remove_rest(self, stale: list[Object]) -> None:

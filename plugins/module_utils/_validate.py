@@ -719,7 +719,13 @@ class _Judge:
 
     def _own_hosts(self) -> set[str]:
         hosts = {self._hostname(app) for app in self.var("apps") or [] if isinstance(app, dict)}
-        return {host for host in hosts if host} | {f"{self.var('stack')}-oauth2-{self.name}.{self.var('domain')}"}
+        return {host for host in hosts if host} | {f"{self.var('stack')}-oauth2-{self.name}.{self._zone()}"}
+
+    def _zone(self) -> str:
+        """As ``Team.zone``, before there is a team."""
+        session = self.var("session")
+        inside = isinstance(session, dict) and session.get("scope") == "subzone"
+        return f"{self.name}.{self.var('domain')}" if inside else str(self.var("domain"))
 
     def _hostname(self, app: dict[str, t.Any]) -> str:
         if app.get("hostname"):
@@ -847,9 +853,9 @@ class _Judge:
     def _hostnames(self, team: Team, apps: list[tuple[int, dict[str, t.Any]]]) -> None:
         for (index, raw), app in zip(apps, team.apps, strict=True):
             path = f"gateway_auth_apps[{index}].{'hostname' if raw.get('hostname') else 'name'}"
-            if app.hostname and self.ok(path) and self._host_fits(path, app.hostname, team.domain):
+            if app.hostname and self.ok(path) and self._host_fits(path, app.hostname, team.zone):
                 self.hosts.append((app.hostname, path))
-        if self.ok("gateway_auth_stack") and self._host_fits("gateway_auth_stack", team.proxy_host, team.domain):
+        if self.ok("gateway_auth_stack") and self._host_fits("gateway_auth_stack", team.proxy_host, team.zone):
             self.hosts.append((team.proxy_host, "gateway_auth_stack"))
 
     def _host_fits(self, path: str, host: str, domain: str) -> bool:
@@ -886,6 +892,7 @@ class _Judge:
 
 def _across(judged: list[_Judge]) -> None:
     _hosts_once(judged)
+    _subzones(judged)
     _namespaces_once(judged)
     _registrations(judged)
 
@@ -902,6 +909,20 @@ def _hosts_once(judged: list[_Judge]) -> None:
             other, other_path = claimants[1 if position == 0 else 0]
             what = f"{host}, also the host of {other_path} of team '{other.name}' ({other.given.place(other_path)})"
             judge.report(path, "a host that no other app and no proxy has", what, f"Change {path}.", "hostname-taken")
+
+
+def _subzones(judged: list[_Judge]) -> None:
+    """A cookie of a team's subzone goes to every host in it, so nobody else has one there."""
+    owners = {judge.team.subzone: judge for judge in judged if judge.team is not None and judge.team.cookie_domain}
+    for judge in judged if owners else ():
+        for host, path in judge.hosts:
+            for zone in (host, *(host[position + 1 :] for position, letter in enumerate(host) if letter == ".")):
+                owner = owners.get(zone)
+                if owner is not None and owner is not judge:
+                    judge.report(
+                        path, f"a host outside {zone}, where the sessions of team '{owner.name}' are valid", host,
+                        f"Change {path}, or gateway_auth_session.scope of {owner.name}.", "subzone",
+                    )  # fmt: skip
 
 
 def _namespaces_once(judged: list[_Judge]) -> None:

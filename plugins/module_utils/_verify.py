@@ -726,8 +726,10 @@ def _cookie_problems(team: Team, answer: Answer) -> list[str]:
         missing = [flag for flag in ("secure", "httponly", "path=/") if flag not in attributes]
         if missing:
             problems.append(f"cookie {name} lacks {', '.join(missing)}")
-        if any(attribute.startswith("domain=") for attribute in attributes):
-            problems.append(f"cookie {name} has a Domain, so other hosts receive it")
+        domains = [attribute.removeprefix("domain=").removeprefix(".") for attribute in attributes if attribute.startswith("domain=")]
+        if domains != ([team.cookie_domain] if team.cookie_domain else []):
+            expected = f"the team's subzone {team.cookie_domain} alone" if team.cookie_domain else "its own host alone"
+            problems.append(f"cookie {name} has the Domain {', '.join(domains) or 'of its host'}, expected {expected}: it decides which hosts receive it")
     return problems
 
 

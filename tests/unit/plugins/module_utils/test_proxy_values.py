@@ -38,11 +38,13 @@ def test_flags_undo_no_guarantee(case: Case) -> None:
     arguments = proxy_values(case.team)["extraArgs"]
     assert arguments["allowed-group"], "an empty list lets the whole tenant in"
     assert all("*" not in host for host in arguments["whitelist-domain"].split(","))
-    assert not [flag for flag in arguments if flag.startswith(("ssl-", "skip-auth", "skip-jwt", "ping-user-agent", "gcp-", "cookie-domain", "redirect-url"))]
+    assert not [flag for flag in arguments if flag.startswith(("ssl-", "skip-auth", "skip-jwt", "ping-user-agent", "gcp-", "redirect-url"))]
     assert arguments.get("insecure-oidc-skip-nonce", "false") == "false"
     assert arguments["code-challenge-method"] == "S256"
     assert arguments["trusted-proxy-ip"]
-    assert proxy_values(case.team)["config"]["cookieName"].startswith("__Host-")
+    # A cookie is one host's, or goes to hosts that are the team's alone.
+    name, domain = proxy_values(case.team)["config"]["cookieName"], arguments.get("cookie-domain", "")
+    assert (name, domain) in ((f"__Host-o2p-{case.team.name}", ""), (f"__Secure-o2p-{case.team.name}", f"{case.team.name}.{case.team.domain}"))
 
 
 def test_groups_and_hosts_are_the_team_s_own() -> None:

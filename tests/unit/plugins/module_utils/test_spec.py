@@ -84,7 +84,7 @@ def test_what_is_wrong_becomes_none_and_keeps_its_index() -> None:
 
 def test_nested_defaults_are_filled_in() -> None:
     result, reports = check("gateway_auth_session", {"expire": "4h"})
-    assert result == {"expire": "4h", "refresh": "45m"}
+    assert result == {"expire": "4h", "refresh": "45m", "scope": "host"}
     assert reports == []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import json
 import time
 import typing as t
@@ -114,6 +115,24 @@ def test_a_wrong_redirect_is_named(answer: Answer | HopError, words: list[str]) 
         assert word in check.line()
     assert check.remedy
     assert "\n" not in check.line()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ("; Domain=team-a.example.test", []),
+        ("; Domain=.team-a.example.test", []),
+        ("; Domain=example.test", ["Domain example.test", "subzone team-a.example.test"]),
+        ("", ["Domain of its host", "subzone team-a.example.test"]),
+    ],
+)
+def test_a_cookie_of_the_subzone_goes_nowhere_else(attributes: str, words: list[str]) -> None:
+    team = dataclasses.replace(TEAM, session=_model.Session(scope="subzone"))
+    answer = to_sign_in(cookie=f"__Secure-o2p-team-a_csrf=x; Path=/; HttpOnly; Secure{attributes}")
+    check = _verify.judge_redirect(team, HOST, PATH, answer, "x", "x")
+    assert check.ok is not bool(words)
+    for word in words:
+        assert word in check.line()
 
 
 def test_state_and_codes_never_show() -> None:
