@@ -48,6 +48,8 @@ class ActionModule(BatchAction):
         reasons = _helm.upgrade_reasons(release, self._versions[team.chart], values)
         if reasons:
             _helm.refuse_foreign_release(team, release, self.adopted)
+        if release is not None and not _helm.is_ours(team, release):
+            Routes(team, journal, probe_client(team, kube)).take_pages_over()
         fresh = [name for name in _rollout.deployments(team) if reasons and kube.get("apps/v1", "Deployment", name, team.namespace) is None]
         mended: list[str] = []
         if kube.get("v1", "Service", team.release, team.namespace) is None:

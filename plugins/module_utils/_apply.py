@@ -20,7 +20,7 @@ except ImportError:  # never on a controller; module_utils must import without i
 from ansible_collections.platform.gateway_auth.plugins.module_utils._drift import covered, plan_drift, replacement, same_content
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import HELM_MANAGER, InvalidError, Kube, NamespaceMissing, describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_object
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import TAKEOVER_MANAGER, Change, plan_object
 
 Object = dict[str, t.Any]
 
@@ -113,22 +113,21 @@ class Journal:
         if change.desired is None:
             self.kube.delete(change.obj)
             return None
-        after = self.kube.apply(change.desired, manager=change.manager)
-        if change.drop:
-            after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in change.drop])
-        return after
+        if change.drop and change.live is not None:
+            self.kube.patch(change.live, _takeover(change, change.live), manager=TAKEOVER_MANAGER, guard="uid")
+        # After a takeover too, so that from now on server-side apply removes what we no longer apply.
+        return self.kube.apply(change.desired, manager=change.manager)
 
     def _predict(self, change: Change) -> Object | None:
         if change.desired is None:
             self.kube.delete(change.obj, dry_run=True)
             return None
+        if change.drop and change.live is not None:
+            return self.kube.patch(change.live, _takeover(change, change.live), dry_run=True, manager=TAKEOVER_MANAGER, guard="uid")
         try:
-            after = self.kube.apply(change.desired, dry_run=True, manager=change.manager)
+            return self.kube.apply(change.desired, dry_run=True, manager=change.manager)
         except NamespaceMissing:
             return change.desired  # the same run creates the namespace first
-        for path in change.drop:
-            _remove(after, path)
-        return after
 
     def listing(self) -> list[dict[str, t.Any]]:
         return [change.to_dict() for change in self.changes] + self.notes
@@ -146,12 +145,10 @@ def _pointer(path: tuple[str, ...]) -> str:
     return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def _remove(obj: Object, path: tuple[str, ...]) -> None:
-    node: t.Any = obj
-    for key in path[:-1]:
-        node = node.get(key) if isinstance(node, dict) else None
-    if isinstance(node, dict):
-        node.pop(path[-1], None)
+def _takeover(change: Change, live: Object) -> list[Object]:
+    """Our content in the place of somebody's, in one write: half of it may be invalid (their `path` beside our `pathOverride`)."""
+    content = replacement(change.obj, live) if any(path[0] == "spec" for path in change.drop) else []
+    return [*content, *({"op": "remove", "path": _pointer(path)} for path in change.drop if path[0] == "metadata")]
 
 
 def _difference(change: Change, after: Object | None) -> dict[str, str]:

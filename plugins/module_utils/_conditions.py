@@ -29,13 +29,18 @@ class Verdict:
 
 
 def route_verdict(route: Object, gateway: GatewayRef) -> Verdict:
-    """Accepted and ResolvedRefs of an HTTPRoute at our Gateway."""
+    """Accepted and ResolvedRefs of an HTTPRoute at our Gateway.
+
+    Envoy Gateway 1.9 leaves the entry of a parentRef that the route no longer has (one that got a sectionName, say) as it was.
+    """
+    parents = [_identity(parent, route) for parent in (route.get("spec") or {}).get("parentRefs") or []]
     entries = [
         entry
         for entry in (route.get("status") or {}).get("parents") or []
         if entry.get("controllerName") == CONTROLLER and _is_gateway(entry.get("parentRef") or {}, route, gateway)
     ]
-    return _verdict(entries, route, ("Accepted", "ResolvedRefs"))
+    present = [entry for entry in entries if _identity(entry.get("parentRef") or {}, route) in parents]
+    return _verdict(present or entries, route, ("Accepted", "ResolvedRefs"))
 
 
 def policy_verdict(policy: Object, gateway: GatewayRef) -> Verdict:
@@ -68,6 +73,12 @@ def target_refs(policy: Object) -> list[Object]:
 def _is_gateway(reference: Object, obj: Object, gateway: GatewayRef) -> bool:
     namespace = reference.get("namespace") or obj["metadata"].get("namespace")
     return reference.get("name") == gateway.name and namespace == gateway.namespace
+
+
+def _identity(reference: Object, obj: Object) -> tuple[t.Any, ...]:
+    """What tells one parentRef from another, with the defaults that the API server fills in."""
+    namespace = reference.get("namespace") or obj["metadata"].get("namespace")
+    return (reference.get("kind") or "Gateway", namespace, reference.get("name"), reference.get("sectionName"), reference.get("port"))
 
 
 def _verdict(entries: list[Object], obj: Object, wanted: tuple[str, ...]) -> Verdict:

@@ -37,6 +37,12 @@ DEFAULTS: tuple[tuple[str, t.Any], ...] = (
     ("internalTrafficPolicy", "Cluster"),
     ("matches", [{"path": {"type": "PathPrefix", "value": "/"}}]),
 )
+# What `kubectl apply` remembers: the whole object as it was written, of a Secret its values too, which then outlive every rotation.
+LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
+# Whose name a write bears that puts our content in the place of somebody's. Not FIELD_MANAGER: what that one owns beside server-side
+# apply, under the same name, server-side apply would never remove again.
+TAKEOVER_MANAGER = f"{FIELD_MANAGER}-takeover"
+_OUR_MANAGERS = (FIELD_MANAGER, TAKEOVER_MANAGER)
 IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", "stack", "team"))
 
 
@@ -48,7 +54,7 @@ class Change:
     desired: Object | None
     live: Object | None
     reasons: tuple[str, ...]
-    drop: tuple[Path, ...] = ()  # fields that others own and that server-side apply would leave in place
+    drop: tuple[Path, ...] = ()  # of spec or metadata: what others own and server-side apply would leave in place
     uncertain: bool = False
     manager: str = FIELD_MANAGER
 
@@ -75,6 +81,8 @@ def plan_object(desired: Object, live: Object | None, adopt: t.Collection[str] =
     comparison = _Comparison(live)
     comparison.metadata(desired)
     comparison.content(desired)
+    if foreign or desired["kind"] == "Secret":
+        comparison.last_applied()
     if not comparison.reasons and not foreign:
         return None
     reasons = ([f"take over: {foreign}"] if foreign else []) + comparison.reasons
@@ -89,7 +97,7 @@ def plan_deletion(live: Object, reason: str) -> Change:
 def refuse_foreign(desired: Object, live: Object, adopt: t.Collection[str]) -> str:
     """Why the live object isn't ours, "" when it is; ForeignObjectError unless it may be adopted."""
     foreign = foreign_reason(desired, live)
-    if foreign and not _adoptable(desired, adopt):
+    if foreign and not is_adopted(desired, adopt):
         raise ForeignObjectError(
             f"{describe(desired)} exists and is not ours ({foreign}); it was left alone.",
             f"To take it over: -e adopt='[{desired['kind']}/{desired['metadata']['name']}]'; else rename the app or remove the object.",
@@ -111,7 +119,8 @@ def foreign_reason(desired: Object, live: Object) -> str:
     return ""
 
 
-def _adoptable(desired: Object, adopt: t.Collection[str]) -> bool:
+def is_adopted(desired: Object, adopt: t.Collection[str]) -> bool:
+    """Whether the run was told to take an object of this kind and name over."""
     return "all" in adopt or f"{desired['kind']}/{desired['metadata']['name']}" in adopt
 
 
@@ -138,6 +147,14 @@ class _Comparison:
             for key, value in (desired["metadata"].get(part) or {}).items():
                 if found.get(key) != value:
                     self._differs(("metadata", part, key), found.get(key), value)
+
+    def last_applied(self) -> None:
+        """What a hand's `kubectl apply` left behind goes: the next one would bring it back."""
+        if LAST_APPLIED[-1] in (self.live["metadata"].get("annotations") or {}):
+            self._certain += 1
+            self.drop.append(LAST_APPLIED)
+            what = "; it holds the values" if self.live.get("kind") == "Secret" else ""
+            self.reasons.append(f"remove annotation {LAST_APPLIED[-1]} (left by kubectl apply{what})")
 
     def content(self, desired: Object) -> None:
         """Everything but metadata and status."""
@@ -195,7 +212,7 @@ class _Comparison:
             self.reasons.append(f"change {_dotted(path)} from {_short(have)} to {_short(want)}")
 
     def _who(self, path: Path) -> str:
-        names = [str(entry.get("manager")) for entry in _entries(self.live) if entry.get("manager") != FIELD_MANAGER and _owns(entry["fieldsV1"], path)]
+        names = [str(entry.get("manager")) for entry in _entries(self.live) if entry.get("manager") not in _OUR_MANAGERS and _owns(entry["fieldsV1"], path)]
         return ", ".join(sorted(set(names))) or "an earlier run of ours"
 
 

@@ -91,6 +91,19 @@ class Routes:
         if not self.journal.check:
             at_once(lambda host: self._await_nobody(host, _NOBODYS_PATH), sorted({host for obj in routes for host in _hosts(obj)}))
 
+    def take_pages_over(self) -> None:
+        """The passthrough routes that somebody made by hand, before their proxy becomes ours.
+
+        Ours has its callback on each app's host. Behind a route by hand, with fewer of the proxy's pages, that would be the app's,
+        whose policy sends the browser to sign in, and so round again until the routes are taken over as well.
+        """
+        for app in self.team.apps:
+            desired = self.desired["HTTPRoute", self.team.namespace, self.team.passthrough_name(app)]
+            live = self.kube.get(ROUTE_VERSION, "HTTPRoute", desired["metadata"]["name"], self.team.namespace)
+            change = self.journal.plan(desired, live) if live is not None else None
+            if change is not None:
+                self.journal.carry_out(change)
+
     # --- what is there -----------------------------------------------------------------------------------------------
     def _live(self) -> dict[Key, Object]:
         """What stands under our mark, and whatever else bears a desired name."""

@@ -24,7 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import namespace_manifest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, SecretSource, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, refuse_foreign
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, foreign_reason, is_adopted, refuse_foreign
 
 Object = dict[str, t.Any]
 
@@ -155,13 +155,20 @@ def remembered_groups(secret: Object | None) -> dict[str, str]:
 def _ensure_store_secret(team: Team, journal: Journal) -> None:
     live = journal.kube.get("v1", "Secret", team.store_secret, team.namespace)
     password = decode(live, "redis-password")
+    if password is not None and password != password.strip() and live is not None and _is_taken_over(team, journal, live):
+        password = None  # of a store that goes with the takeover; ours begins empty and takes any
     if password is not None and (password != password.strip() or not password):
         raise SecretError(
             f"Secret {team.namespace}/{team.store_secret} key redis-password is empty or ends in white space (the guide's `| base64` adds a newline); "
             "oauth2-proxy would send it as it is and the store would refuse it.",
-            f"Store it without the newline, or delete the key: kubectl -n {team.namespace} delete secret {team.store_secret}.",
+            f"Store it without the newline, or delete the Secret: kubectl -n {team.namespace} delete secret {team.store_secret}.",
         )
     _settle(team, journal, team.store_secret, live, {"redis-password": encode(password or new_password())})
+
+
+def _is_taken_over(team: Team, journal: Journal, live: Object) -> bool:
+    mark = {"kind": live["kind"], "metadata": {"name": live["metadata"]["name"], "labels": team.owner_labels()}}
+    return bool(foreign_reason(mark, live)) and is_adopted(mark, journal.adopt)
 
 
 def _settle(team: Team, journal: Journal, name: str, live: Object | None, data: dict[str, str]) -> None:

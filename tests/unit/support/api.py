@@ -28,6 +28,7 @@ Key = tuple[str, str, str]  # plural, namespace, name
 
 MANAGER = "gateway-auth"
 HELM = "helm"  # in whose name the objects of a release are put right
+TAKEOVER = "gateway-auth-takeover"  # who puts our content in the place of somebody's
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 LIVE = pathlib.Path(__file__).parent / "live"
 
@@ -430,7 +431,7 @@ class Api:
     def _check_writer(self, request: Request, content_type: str, expected: str) -> None:
         if content_type != expected:
             self._violate(request, f"content type {content_type}")
-        if request.query.get("fieldManager") not in (MANAGER, HELM):
+        if request.query.get("fieldManager") not in (MANAGER, TAKEOVER, HELM):
             self._violate(request, f"field manager {request.query.get('fieldManager')}")
 
     def _check_names(self, request: Request, body: Object, version: str, plural: str, *, posted: bool = False) -> None:

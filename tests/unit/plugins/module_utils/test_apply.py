@@ -116,6 +116,41 @@ def test_adoption_in_one_go(api: Api, kube: Kube) -> None:
     assert not _settle(kube, POLICY).changed, "ours from now on, without being told so again"
 
 
+def test_a_field_that_excludes_ours_is_gone_before_ours_is_there(api: Api, kube: Kube) -> None:
+    """The guide's `path`: beside `pathOverride` the CRD refuses it, so no write may hold both."""
+
+    def one_of(request: t.Any) -> None:
+        http = api.the("SecurityPolicy", NAME)["spec"]["extAuth"]["http"]
+        if isinstance(request.body, dict) and "path" in http:
+            raise double.Refusal(422, "only one of path or pathOverride can be specified", "Invalid")
+
+    api.seed(live("policy_by_hand"))
+    api.edit(
+        "SecurityPolicy", NAME, lambda found: (found["spec"]["extAuth"]["http"].pop("pathOverride"), found["spec"]["extAuth"]["http"].update(path="/?rd=x"))
+    )
+    api.before_patch.append(one_of)
+    predicted = _settle(kube, POLICY, adopt=["all"], check=True)
+    assert not api.writes
+    written = _settle(kube, POLICY, adopt=["all"])
+    assert written.listing() == predicted.listing()
+    http = api.the("SecurityPolicy", NAME)["spec"]["extAuth"]["http"]
+    assert "path" not in http and http["pathOverride"] == POLICY["spec"]["extAuth"]["http"]["pathOverride"]
+    assert not _settle(kube, POLICY).changed
+
+
+def test_what_kubectl_remembers_of_a_secret_goes(api: Api, kube: Kube) -> None:
+    """Its annotation holds every value as it was applied, which outlives each rotation."""
+    remembered = "kubectl.kubernetes.io/last-applied-configuration"
+    secret = _secret(kept="hush-kept")
+    secret["metadata"]["annotations"] = {remembered: '{"data": "hush-kept"}', "theirs": "stays"}
+    api.seed(secret)
+    journal = _settle(kube, _secret(kept="hush-kept"))
+    assert "it holds the values" in journal.listing()[0]["reasons"][0]
+    assert api.the("Secret", secret["metadata"]["name"])["metadata"]["annotations"] == {"theirs": "stays"}
+    assert "hush" not in str((journal.listing(), journal.diff()))
+    assert not _settle(kube, _secret(kept="hush-kept")).changed
+
+
 def test_a_namespace_of_the_same_run_is_predicted(api: Api, kube: Kube) -> None:
     api.read_only = True
     elsewhere = copy.deepcopy(POLICY)
@@ -124,15 +159,17 @@ def test_a_namespace_of_the_same_run_is_predicted(api: Api, kube: Kube) -> None:
     assert journal.changed and NAME in journal.diff()[0]["after_header"]
 
 
-def test_kill_between_apply_and_removal_of_drift_converges(api: Api, kube: Kube) -> None:
+def test_drift_goes_in_one_write_and_a_kill_after_it_converges(api: Api, kube: Kube) -> None:
     api.seed(live("policy_opened"))
     api.lose_connection_after(1)
     with pytest.raises(ClusterError):
         _settle(kube, POLICY)
     api.mend()
-    assert api.the("SecurityPolicy", NAME)["spec"]["extAuth"]["recomputeRoute"] is True
+    once = api.the("SecurityPolicy", NAME)["spec"]
+    assert "recomputeRoute" not in once["extAuth"] and once["extAuth"]["failOpen"] is False
     _settle(kube, POLICY)
-    assert "recomputeRoute" not in api.the("SecurityPolicy", NAME)["spec"]["extAuth"]
+    assert api.the("SecurityPolicy", NAME)["spec"] == once
+    assert not _settle(kube, POLICY).changed
 
 
 @pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])

@@ -89,6 +89,15 @@ def test_policy(entries: list[Object], ok: bool | None, words: list[str]) -> Non
     assert all(word in verdict.why for word in words)
 
 
+def test_an_entry_of_a_parent_that_the_route_no_longer_has_says_nothing() -> None:
+    """As Envoy Gateway 1.9 leaves it behind when a route by hand gets its sectionName."""
+    route = live("route_of_two_parents")
+    assert [entry["conditions"][0]["observedGeneration"] for entry in route["status"]["parents"]] == [1, 2]
+    assert route_verdict(route, GatewayRef()).ok is True
+    del route["status"]["parents"][1]
+    assert route_verdict(route, GatewayRef()).ok is None, "then generation 2 was judged by nobody"
+
+
 def test_without_a_namespace_the_reference_means_the_object_s() -> None:
     assert route_verdict(_object(_entry(ACCEPTED, RESOLVED, namespace=None), namespace="gateway-envoy"), GATEWAY).ok
 
