@@ -11,6 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.action.release_plan import ActionModule
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import passthrough_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from tests.unit.support.actions import models, run_action
 from tests.unit.support.api import Api
@@ -79,6 +80,24 @@ def test_a_foreign_release_is_left_alone_until_adopted(api: Api, kubeconfig: str
     assert not api.writes
     adopted = _plan(kubeconfig, adopt=[f"Release/{team.release}"])
     assert not adopted["failed"] and adopted["data"]["upgrade"]
+
+
+def test_with_a_release_the_proxy_s_pages_are_taken_over_first(api: Api, kubeconfig: str) -> None:
+    """Our proxy comes back to each app's host after a sign-in; a route by hand with fewer pages would send it round in circles."""
+    team = _team(kubeconfig)
+    by_hand = passthrough_route(team, team.apps[0])
+    by_hand["metadata"]["labels"] = {}
+    by_hand["spec"]["rules"] = [by_hand["spec"]["rules"][0]]
+    by_hand["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/oauth2/start"}}]
+    api.seed(release_record(team, values={"replicaCount": 1}), by_hand)
+    outcome = _plan(kubeconfig, adopt=["all"])
+    assert [(change["action"], change["object"].split()[0]) for change in outcome["changes"]] == [("adopt", "HTTPRoute"), ("upgrade", "Helm")]
+    rules = api.the("HTTPRoute", by_hand["metadata"]["name"])["spec"]["rules"]
+    assert [(rule["name"], rule["matches"]) for rule in rules] == [
+        (rule["name"], rule["matches"]) for rule in passthrough_route(team, team.apps[0])["spec"]["rules"]
+    ]
+    # One that isn't there is not made here: nothing protects its sentinel yet, and nothing asks for it.
+    assert [name for plural, _namespace, name in api.objects if plural == "httproutes"] == [by_hand["metadata"]["name"]]
 
 
 def test_secrets_are_not_in_the_diff(api: Api, kubeconfig: str) -> None:
