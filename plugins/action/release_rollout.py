@@ -38,7 +38,7 @@ class ActionModule(BatchAction):
             if not self.check_mode:
                 _rollout.wait(team, journal.kube)
                 _rollout.wait_gone(team, journal.kube, mended)
-                if plan.changed or journal.changed:
+                if plan.changed or journal.changed or _rollout.is_mixed(team, journal.kube):
                     # What is proven next must not be answered by a pod of before.
                     _rollout.wait_drained(team, journal.kube)
         except GatewayAuthError as exc:

@@ -122,13 +122,10 @@ def wait_drained(
     One that ends goes on answering for some seconds, and refreshes sessions, with what it started with.
     """
     deadline = clock() + timeout
-    selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
     while True:
-        # One that failed or was evicted runs nothing any more, however long it stays listed.
-        pods = [pod for pod in kube.list("v1", "Pod", team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]
+        pods = _proxy_pods(team, kube)
         ending = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
-        templates = {(pod["metadata"].get("labels") or {}).get("pod-template-hash") for pod in pods}
-        if not ending and len(templates) <= 1:
+        if not ending and len(_templates(pods)) <= 1:
             return pods
         if clock() > deadline:
             there = ", ".join(ending or [f"{pod['metadata']['name']} (of several generations)" for pod in pods])
@@ -137,6 +134,21 @@ def wait_drained(
                 "What they use stays valid until then. Run again once they are gone.",
             )
         sleep(POLL_S)
+
+
+def is_mixed(team: Team, kube: Kube) -> bool:
+    """Whether pods of several generations run: a rollout goes on that this run didn't begin (an earlier one was killed, say)."""
+    return len(_templates(_proxy_pods(team, kube))) > 1
+
+
+def _proxy_pods(team: Team, kube: Kube) -> list[Object]:
+    """One that failed or was evicted runs nothing any more, however long it stays listed."""
+    selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+    return [pod for pod in kube.list("v1", "Pod", team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]
+
+
+def _templates(pods: list[Object]) -> set[str | None]:
+    return {(pod["metadata"].get("labels") or {}).get("pod-template-hash") for pod in pods}
 
 
 def wait_gone(team: Team, kube: Kube, names: t.Collection[str], timeout: float = ROLLOUT_TIMEOUT_S) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.action.release_rollout import ActionModule
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _rollout
-from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, encode
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
 from tests.unit.support.actions import models, run_action
@@ -97,7 +98,8 @@ def test_without_a_plan_it_restarts_and_waits_all_the_same(running: Api, kubecon
     assert not roll()["changed"]
 
 
-def test_it_ends_when_no_pod_of_before_is_left(running: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("plan", [INSTALLED, UNCHANGED], ids=["after a change", "after a run that was killed in the rollout"])
+def test_it_ends_when_no_pod_of_before_is_left(running: Api, kubeconfig: str, monkeypatch: pytest.MonkeyPatch, plan: Outcome) -> None:
     """Verification comes next, and a pod that ends would answer it with what it started with."""
     monkeypatch.setattr(_rollout, "POLL_S", 0.01)
     team = Team.from_dict(models(kubeconfig)["team-a"])
@@ -110,18 +112,21 @@ def test_it_ends_when_no_pod_of_before_is_left(running: Api, kubeconfig: str, mo
     running.seed(pod("new"), pod("old", deletionTimestamp="2026-11-25T00:00:00Z"))
     asked = 0
 
-    def gone_at_the_third(request: t.Any) -> None:
+    def gone_at_the_fourth(request: t.Any) -> None:
         nonlocal asked
         if request.method == "GET" and request.kind == "pods":
             asked += 1
-            if asked == 3:
+            if asked == 4:
                 del running.objects[("pods", team.namespace, "old")]
 
-    monkeypatch.setattr(running, "answer", _spied(running.answer, gone_at_the_third))
-    assert not _roll(kubeconfig, INSTALLED)["failed"]
-    assert asked == 3
+    monkeypatch.setattr(running, "answer", _spied(running.answer, gone_at_the_fourth))
+    if plan is UNCHANGED:
+        _rollout.mark(team, Journal(connect(team.cluster), check=False), fresh=())
+    assert not _roll(kubeconfig, plan)["failed"]
+    assert asked >= 4
+    before = asked
     assert not _roll(kubeconfig, UNCHANGED)["failed"]
-    assert asked == 3, "a run without change asks for no pods"
+    assert asked == before + 1, "a run without change asks once"
 
 
 def _spied(answer: t.Any, look: t.Callable[[t.Any], None]) -> t.Any:
