@@ -61,6 +61,14 @@ def claim(team: Team) -> Object:
     }
 
 
+def hosts_claim(obj: Object) -> Object:
+    """A claim without what keeps policies: for tools that know nothing of the word a policy must say before it goes.
+
+    Nor the routes: a policy for one of them that the claim doesn't name is taken for a foreign one.
+    """
+    return {**obj, "data": {key: value for key, value in obj["data"].items() if not key.startswith((ROUTE, POLICY, GUARDS, PROBES))}}
+
+
 def widened(wanted: Object, live: Object | None) -> Object:
     """The claim while a team changes: what it will have, and what it still has until its routes are gone."""
     kept = {key: value for key, value in claim_data(live).items() if key.startswith((HOST, ROUTE, POLICY, GUARDS, PROBES))}

@@ -22,7 +22,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests, claim
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import POLICY, admission_manifests, claim, claim_data, hosts_claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses, policy_verdict, route_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe as describe_object
@@ -306,7 +306,10 @@ def judge_admission(team: Team, live: Live) -> list[Check]:
         checks.append(Check("admission", title, not problems, "; ".join(problems), remedy, "warning"))
     if live.whole_claim and not team.named_groups:
         title = f"the team's claim on Gateway {team.gateway.name} is true"
-        change = plan_object(claim(team), live.claim, ("all",))
+        wanted = claim(team)
+        if live.claim is not None and not any(key.startswith(POLICY) for key in claim_data(live.claim)):
+            wanted = hosts_claim(wanted)  # as render_team writes it
+        change = plan_object(wanted, live.claim, ("all",))
         detail = "" if change is None else f"{change.name} isn't there" if live.claim is None else f"{change.name} differs: {'; '.join(change.reasons)}"
         checks.append(Check("claim", title, change is None, detail, f"Run onboard_team -e team={team.id}." if change else "", "warning"))
     return checks

@@ -75,6 +75,14 @@ def test_widened() -> None:
     assert wanted == _admission.claim(team({"apps": [ALERTMANAGER]})), "its argument is left alone"
 
 
+def test_a_claim_on_hosts_alone_keeps_no_policy() -> None:
+    claim = _admission.claim(TEAM)
+    hosts = _admission.hosts_claim(claim)["data"]
+    assert {key.partition(".")[0] for key in claim["data"] if key not in hosts} == {"route", "policy", "guards", "probes"}
+    assert {key.partition(".")[0] for key in hosts} == {"team", "namespace", "gateway", "release", "host"}
+    assert not any(_admission.protects({"data": hosts}, TEAM.policy_name(app)) for app in TEAM.apps)
+
+
 def test_protects() -> None:
     claim = _admission.claim(team({"apps": [PROMETHEUS]}))
     assert _admission.protects(claim, "oauth2-prometheus-team-a")

@@ -17,7 +17,7 @@ import urllib.parse
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _model, _verify
-from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests, claim
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests, claim, hosts_claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, HopError, ProbeClient
 
@@ -511,6 +511,14 @@ def test_what_the_api_server_does_not_guard_is_a_warning(change: t.Callable[[_ve
     assert check.remedy
     opted_out = dataclasses.replace(TEAM, gateway=dataclasses.replace(TEAM.gateway, admission_policy=False))
     assert [other for other in _verify.judge_objects(opted_out, live) if not other.ok] == []
+
+
+def test_a_claim_on_hosts_alone_is_what_gitops_files_have() -> None:
+    live = _live()
+    live.claim = hosts_claim(claim(TEAM))
+    assert [check.line() for check in _verify.judge_objects(TEAM, live) if not check.ok] == []
+    live.claim["data"].pop(f"host.{HOST}")
+    assert [check.id for check in _verify.judge_objects(TEAM, live) if not check.ok] == ["claim"]
 
 
 def test_what_guards_and_cannot_be_read_is_not_judged() -> None:
