@@ -186,12 +186,12 @@ class Kube:
         return self._call("PATCH", _path_of(obj), query, [test, *operations], "application/json-patch+json", f"patch {describe(obj)}")
 
     def annotate(self, obj: Object, key: str, value: str) -> bool:
-        """Set one annotation of exactly this object (by uid); False when it is gone."""
+        """Set one annotation of exactly this object (by uid); False when it is gone, or another one of its name is there."""
         operations: Objects = [] if obj["metadata"].get("annotations") else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
         operations.append({"op": "add", "path": f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}", "value": value})
         try:
             self.patch(obj, operations, guard="uid")
-        except _NotFound:
+        except (_NotFound, InvalidError):
             return False
         return True
 
