@@ -305,7 +305,7 @@ def _spec(
     variables: list[tuple[str, str]],
     validations: list[tuple[str, str, str]],
 ) -> Object:
-    """What the API server would add by default inside a list stands here, or every run would have to ask it what is missing."""
+    """With what the API server would add by default: it counts that as ours, and inside a list every run would have to ask what is missing."""
     rules = [
         {"apiGroups": [group], "apiVersions": ["*"], "operations": list(operations), "resources": list(names), "scope": "Namespaced"}
         for group, names in resources
@@ -313,7 +313,7 @@ def _spec(
     return {
         "failurePolicy": "Fail",
         "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
-        "matchConstraints": {"matchPolicy": "Equivalent", "resourceRules": rules},
+        "matchConstraints": {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": rules},
         "matchConditions": [dict(condition) for condition in conditions],
         "variables": [{"name": name, "expression": expression} for name, expression in variables],
         "validations": [
