@@ -30,6 +30,7 @@ class ActionModule(BatchAction):
             return Outcome(msg=f"The same Gateway as team '{first}'.")
         kube = connect(team.cluster)
         problems = [problem for problem in _preflight.platform_problems(kube, team.gateway) if not problem.ours]
+        problems += _preflight.admission_problems(kube, team.gateway)
         if problems:
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))
         journal = self.journal(team)

@@ -20,6 +20,7 @@ import urllib.request
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app, _explain
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import ADMISSION_VERSION, BINDING_KIND, POLICY_KIND
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
@@ -64,10 +65,15 @@ class ActionModule(BatchAction):
         # Before anything is read: a URL that is nobody's is the first link that is broken.
         self._explained = _explain.find_target(teams.values(), self.options["explain"]) if self.options["explain"] else None
         self._routes: dict[Kube, list[t.Any] | None] = {}
+        self._grpc_routes: dict[Kube, list[t.Any] | None] = {}
         self._policies: dict[Kube, list[t.Any] | None] = {}
+        self._admission: dict[Kube, list[t.Any] | None] = {}
         for kube in {connect(team.cluster) for team in teams.values()}:
             self._routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "HTTPRoute"))
+            self._grpc_routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "GRPCRoute"))
             self._policies[kube] = _allowed(lambda kube=kube: kube.list(ENVOY_API, "SecurityPolicy"))
+        for kube in {connect(team.cluster) for team in teams.values() if team.gateway.admission_policy}:
+            self._admission[kube] = _allowed(lambda kube=kube: [obj for kind in (POLICY_KIND, BINDING_KIND) for obj in kube.list(ADMISSION_VERSION, kind)])
 
     def for_team(self, team: Team) -> Outcome:
         target = None
@@ -110,14 +116,27 @@ class ActionModule(BatchAction):
     def _read(self, kube: Kube, team: Team) -> Live:
         live = Live()
         live.gateway = kube.get(GATEWAY_API, "Gateway", team.gateway.name, team.gateway.namespace)
-        routes, policies = self._routes[kube], self._policies[kube]
-        live.whole_cluster = routes is not None
+        routes, grpc_routes, policies = self._routes[kube], self._grpc_routes[kube], self._policies[kube]
+        live.whole_cluster = routes is not None and grpc_routes is not None
         live.routes = kube.list(GATEWAY_API, "HTTPRoute", team.namespace) if routes is None else routes
+        live.grpc_routes = (_allowed(lambda: kube.list(GATEWAY_API, "GRPCRoute", team.namespace)) or []) if grpc_routes is None else grpc_routes
         live.policies = kube.list(ENVOY_API, "SecurityPolicy", team.namespace) if policies is None else policies
         live.deployments = kube.list("apps/v1", "Deployment", team.namespace)
+        if team.gateway.admission_policy:
+            self._read_admission(kube, team, live)
         self._read_log(kube, team, live)
         self._read_secret(kube, team, live)
         return live
+
+    def _read_admission(self, kube: Kube, team: Team, live: Live) -> None:
+        live.admission = self._admission[kube]
+        if live.admission is None:
+            live.unread.append("ValidatingAdmissionPolicies and their bindings can't be listed, so nobody knows whether the API server guards the team's hosts")
+        try:
+            live.claim = kube.get("v1", "ConfigMap", team.claim_name, team.gateway.namespace)
+        except ForbiddenError:
+            live.whole_claim = False
+            live.unread.append(f"ConfigMap {team.gateway.namespace}/{team.claim_name}, the team's claim, can't be read")
 
     @staticmethod
     def _read_log(kube: Kube, team: Team, live: Live) -> None:

@@ -57,9 +57,12 @@ _KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("monitoring.coreos.com/v1", "ServiceMonitor"): ("servicemonitors", True),
     ("authorization.k8s.io/v1", "SelfSubjectAccessReview"): ("selfsubjectaccessreviews", False),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"): ("validatingadmissionpolicies", False),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): ("validatingadmissionpolicybindings", False),
     ("gateway.networking.k8s.io/v1", "GatewayClass"): ("gatewayclasses", False),
     ("gateway.networking.k8s.io/v1", "Gateway"): ("gateways", True),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): ("httproutes", True),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"): ("grpcroutes", True),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): ("referencegrants", True),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"): ("securitypolicies", True),
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"): ("clienttrafficpolicies", True),
@@ -182,6 +185,16 @@ class Kube:
         test = {"op": "test", "path": f"/metadata/{guard}", "value": obj["metadata"][guard]}
         return self._call("PATCH", _path_of(obj), query, [test, *operations], "application/json-patch+json", f"patch {describe(obj)}")
 
+    def annotate(self, obj: Object, key: str, value: str) -> bool:
+        """Set one annotation of exactly this object (by uid); False when it is gone, or another one of its name is there."""
+        operations: Objects = [] if obj["metadata"].get("annotations") else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
+        operations.append({"op": "add", "path": f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}", "value": value})
+        try:
+            self.patch(obj, operations, guard="uid")
+        except (_NotFound, InvalidError):
+            return False
+        return True
+
     def delete(self, obj: Object, *, dry_run: bool = False) -> bool:
         """Delete exactly this object (by uid); False when it was gone already."""
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
@@ -248,6 +261,10 @@ class InvalidError(ClusterError):
     """The API server refuses an object as it would become."""
 
 
+class DeniedError(ClusterError):
+    """A ValidatingAdmissionPolicy refuses a write; its message says what and why."""
+
+
 class NamespaceMissing(_NotFound):
     """A write was refused because its namespace isn't there."""
 
@@ -312,6 +329,8 @@ def _translate(exc: t.Any, where: str, what: str) -> ClusterError:
         if detail.startswith("namespaces "):
             return NamespaceMissing(f"Could not {what}: {detail}.")
         return _NotFound(f"Could not {what}: not found.")
+    if "ValidatingAdmissionPolicy '" in detail:  # whatever status that policy chose
+        return DeniedError(f"Could not {what}: {detail}")
     if status == 422:
         return InvalidError(f"Could not {what}: HTTP 422 from {where}: {detail}.")
     if status == 409:

@@ -170,12 +170,7 @@ def public_route(team: Team, app: App) -> Object:
     }
     if app.timeout:
         rule["timeouts"] = {"request": app.timeout}
-    return _route(team, app, public_name(team, app), [rule])
-
-
-def public_name(team: Team, app: App) -> str:
-    """Ends in no team's name, so it can't be the route of another app."""
-    return f"{team.route_name(app)}-public"
+    return _route(team, app, team.public_name(app), [rule])
 
 
 def needs_grant(team: Team, app: App) -> bool:

@@ -23,6 +23,9 @@ OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
 PROBE_PATH = "/.gateway-auth/probe"
 PROBE_RULE = "probe"
+# On a ConfigMap: it says what a team has on a Gateway (`_admission`). On a SecurityPolicy: it may be changed or deleted by hand.
+CLAIM_LABEL = f"{OWNER_LABEL_PREFIX}claim"
+REMOVAL_ANNOTATION = f"{OWNER_LABEL_PREFIX}remove"
 # The audience of a token that Entra takes as a client's proof (workload identity federation).
 TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
 
@@ -77,12 +80,13 @@ class ClusterRef:
 
 @dataclasses.dataclass(frozen=True)
 class GatewayRef:
-    """The Envoy Gateway ``Gateway`` all routes attach to, and its two listeners' names."""
+    """The Envoy Gateway ``Gateway`` all routes attach to, its two listeners' names, and whether the API server guards hosts and policies."""
 
     name: str = "main"
     namespace: str = "gateway-envoy"
     https_listener: str = "https"
     http_listener: str = "http"
+    admission_policy: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,8 +292,28 @@ class Team:
     def passthrough_name(self, app: App) -> str:
         return f"{app.name}-passthrough-oauth-{self.name}"
 
+    def public_name(self, app: App) -> str:
+        """Ends in no team's name, so it can't be the route of another app."""
+        return f"{self.route_name(app)}-public"
+
     def policy_name(self, app: App) -> str:
         return f"oauth2-{app.name}-{self.name}"
+
+    @property
+    def claim_name(self) -> str:
+        """Name of the ConfigMap in the Gateway's namespace that says what the team has there. A namespace is one team's."""
+        return f"gateway-auth-claim-{self.namespace}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host of the team: of each app, and the proxy's own."""
+        return (*(app.hostname for app in self.apps), self.proxy_host)
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Every HTTPRoute of the team that leads from the gateway: ours, and the one that the chart makes for the proxy's own host."""
+        ours = [name(app) for app in self.apps for name in (self.route_name, self.passthrough_name)]
+        return (*ours, *(self.public_name(app) for app in self.apps if app.public_paths), self.release)
 
     # --- Entra ---------------------------------------------------------------------------------------------------------
     @property
@@ -370,8 +394,7 @@ class Team:
     @property
     def redirect_uris(self) -> tuple[str, ...]:
         """Every callback that must be registered in Entra: one for each app host, and the proxy host's."""
-        hosts = [app.hostname for app in self.apps] + [self.proxy_host]
-        return tuple(self.redirect_uri(host) for host in hosts)
+        return tuple(self.redirect_uri(host) for host in self.hosts)
 
     def redirect_uri(self, host: str) -> str:
         """Where Entra sends the browser back to on one host."""

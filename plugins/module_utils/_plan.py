@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, REMOVAL_ANNOTATION
 
 Object = dict[str, t.Any]
 Path = tuple[str, ...]
@@ -129,6 +129,8 @@ class _Comparison:
 
     def __init__(self, live: Object) -> None:
         self.live = live
+        # Where what isn't desired is drift. A Secret may hold keys of others; a ConfigMap of ours means something by each key.
+        self._whole = ("spec", "data") if live.get("kind") == "ConfigMap" else ("spec",)
         self.reasons: list[str] = []
         self.drop: list[Path] = []
         self._certain = 0
@@ -147,6 +149,12 @@ class _Comparison:
             for key, value in (desired["metadata"].get(part) or {}).items():
                 if found.get(key) != value:
                     self._differs(("metadata", part, key), found.get(key), value)
+        # What is wanted is not about to go: its protection, which somebody (or a run that was killed) lifted, comes back.
+        if REMOVAL_ANNOTATION in (self.live["metadata"].get("annotations") or {}):
+            path = ("metadata", "annotations", REMOVAL_ANNOTATION)
+            self._certain += 1
+            self.drop.append(path)
+            self.reasons.append(f"remove annotation {REMOVAL_ANNOTATION}, which lifts its protection (put there by {self._who(path)})")
 
     def last_applied(self) -> None:
         """What a hand's `kubectl apply` left behind goes: the next one would bring it back."""
@@ -170,7 +178,7 @@ class _Comparison:
                     self._differs((*path, key), None, value)
                 else:
                     self._walk((*path, key), value, have[key])
-            if path[0] == "spec":
+            if path[0] in self._whole:
                 for key in have:
                     if key not in want:
                         self._extra((*path, key), have[key])

@@ -2,19 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The platform's objects, once for each Gateway: the header policy and the redirect from HTTP to HTTPS."""
+"""The platform's objects, once for each Gateway: the header policy, the redirect from HTTP to HTTPS, and the admission policies."""
 
 from __future__ import annotations
 
 import time
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import policy_verdict, route_verdict
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError, NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import foreign_reason, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import carries_our_headers, client_policies, governing_policy
 
 try:
@@ -40,6 +42,7 @@ def prepare(team: Team, journal: Journal) -> None:
     if _somebody_elses_policy_serves(journal, gateway):
         desired = [obj for obj in desired if obj["kind"] != "ClientTrafficPolicy"]
     touched = [obj for obj in desired if journal.settle(obj) is not None]
+    _guard(team, journal)
     if journal.check:
         return
     deadline = time.monotonic() + _TIMEOUT_S
@@ -55,6 +58,39 @@ def prepare(team: Team, journal: Journal) -> None:
                     f"{describe(obj)} was not accepted within {_TIMEOUT_S:.0f} s: {verdict.why}.", "See docs/troubleshooting.md, 'not accepted'."
                 )
             time.sleep(_POLL_S)
+
+
+def _guard(team: Team, journal: Journal) -> None:
+    """The admission policies: in place, or where the inventory does without them, gone."""
+    objects = admission_manifests(team.gateway, platform_labels(team))
+    if not team.gateway.admission_policy:
+        _unguard(objects, journal)
+        return
+    for desired in objects:
+        live = journal.kube.get(desired["apiVersion"], desired["kind"], desired["metadata"]["name"])
+        change = journal.plan(desired, live)
+        if change is None:
+            continue
+        if live is None:
+            journal.carry_out(change)
+            continue
+        # Replaced whole: to server-side apply some lists are sets and maps, where somebody's addition (a condition that is never
+        # true, say) would stay beside ours.
+        operations = [
+            {"op": "add", "path": "/spec", "value": desired["spec"]},
+            {"op": "add", "path": "/metadata/labels", "value": {**(live["metadata"].get("labels") or {}), **desired["metadata"]["labels"]}},
+        ]
+        journal.record(change, journal.kube.patch(live, operations, dry_run=journal.check))
+
+
+def _unguard(objects: list[Object], journal: Journal) -> None:
+    for obj in reversed(objects):
+        try:
+            live = journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+        except ForbiddenError:
+            continue  # whoever does without them need not have the right to look
+        if live is not None and not foreign_reason(obj, live):
+            journal.carry_out(plan_deletion(live, "gateway_auth_gateway.admission_policy is false"))
 
 
 def _somebody_elses_policy_serves(journal: Journal, gateway: GatewayRef) -> bool:

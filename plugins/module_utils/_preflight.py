@@ -14,6 +14,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import ADMISSION_VERSION, BINDING_KIND, POLICY_KIND
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, gateway_addresses, policy_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
@@ -205,7 +206,7 @@ def _is_selected(policy: Object, reference: GatewayRef, gateway: Object | None, 
         # Namespaces, grants and what Envoy Gateway watches decide there: its own word on the policy is the only exact one.
         return bool(selectors) and bool(policy_verdict(policy, reference).ok)
     labels = ((gateway or {}).get("metadata") or {}).get("labels") or {}
-    return any(selector.get("kind") == "Gateway" and _selects(selector, labels) for selector in selectors)
+    return any(selector.get("kind") == "Gateway" and selects(selector, labels) for selector in selectors)
 
 
 def carries_our_headers(policy: Object, reference: GatewayRef) -> bool:
@@ -253,6 +254,22 @@ def team_problems(kube: Kube, team: Team, *, will_write: bool, reads_entra: bool
     if will_write:
         problems += _permission_problems(kube, team)
     return problems
+
+
+def admission_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+    """What prepare_gateway writes of admission policies, and may not."""
+    if not reference.admission_policy:
+        return []
+    kinds = (POLICY_KIND, BINDING_KIND)
+    missing = [text for kind in kinds if (text := _denied(kube, ("get", "create", "patch"), ADMISSION_VERSION, kind))]
+    if not missing:
+        return []
+    return [
+        Problem(
+            f"This identity may not, for the whole cluster: {'; '.join(missing)}.",
+            "Grant these verbs to the identity of gateway_auth_cluster, or do without: gateway_auth_gateway.admission_policy: false.",
+        )
+    ]
 
 
 def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.Collection[str]) -> list[Problem]:
@@ -309,7 +326,7 @@ def _attachment_problems(kube: Kube, team: Team, listener: Object) -> list[Probl
         namespace = kube.get("v1", "Namespace", team.namespace)
         labels = (namespace or {"metadata": {"labels": team.owner_labels()}})["metadata"].get("labels") or {}
         labels = {"kubernetes.io/metadata.name": team.namespace, **labels}
-        if not _selects(listener["allowedRoutes"]["namespaces"].get("selector") or {}, labels):
+        if not selects(listener["allowedRoutes"]["namespaces"].get("selector") or {}, labels):
             problems.append(
                 Problem(f"{where} does not select namespace {team.namespace} (labels {labels}).", "Label the namespace, or widen the listener's selector.")
             )
@@ -333,7 +350,7 @@ def covers(listener: str, host: str) -> bool:
     return host.lower() == listener.lower()
 
 
-def _selects(selector: Object, labels: t.Mapping[str, str]) -> bool:
+def selects(selector: Object, labels: t.Mapping[str, str]) -> bool:
     """A LabelSelector, as Kubernetes judges it."""
     for key, value in (selector.get("matchLabels") or {}).items():
         if labels.get(key) != value:
@@ -368,11 +385,7 @@ def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
     missing = []
     if kube.get("v1", "Namespace", team.namespace) is None and not kube.allowed("create", "v1", "Namespace"):
         missing.append("create namespaces (or let somebody create it)")
-    for api_version, kind, verbs in _NEEDED:
-        group, plural = resource_of(api_version, kind)
-        denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, team.namespace)]
-        if denied:
-            missing.append(f"{', '.join(denied)} {plural}{'.' + group if group else ''}")
+    missing += [text for api_version, kind, verbs in _NEEDED if (text := _denied(kube, verbs, api_version, kind, team.namespace))]
     if team.makes_secret and not kube.allowed("get", "v1", "Pod", team.namespace, subresource="log"):
         # Before an old client secret is revoked, the pods' logs are asked whether the new one was refused.
         missing.append("get pods/log")
@@ -380,8 +393,20 @@ def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
         denied = [verb for verb in ("create", "patch", "delete") if not kube.allowed(verb, "gateway.networking.k8s.io/v1beta1", "ReferenceGrant", place)]
         if denied:
             missing.append(f"{', '.join(denied)} referencegrants.gateway.networking.k8s.io (in {place})")
+    if team.gateway.admission_policy:
+        denied_claims = _denied(kube, ("get", "list", "create", "patch", "delete"), "v1", "ConfigMap", team.gateway.namespace)
+        if denied_claims:
+            place = team.gateway.namespace
+            missing.append(f"{denied_claims} (in {place}, for the claim of its hosts; gateway_auth_gateway.admission_policy: false does without)")
     if not missing:
         return []
     return [
         Problem(f"This identity may not, in namespace {team.namespace}: {'; '.join(missing)}.", "Grant these verbs to the identity of gateway_auth_cluster.")
     ]
+
+
+def _denied(kube: Kube, verbs: t.Iterable[str], api_version: str, kind: str, namespace: str = "") -> str:
+    """``create, patch secrets``: what of these verbs this identity may not do; "" when it may do all."""
+    group, plural = resource_of(api_version, kind)
+    denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, namespace)]
+    return f"{', '.join(denied)} {plural}{'.' + group if group else ''}" if denied else ""

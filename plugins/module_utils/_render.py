@@ -6,7 +6,8 @@
 
 The order is the one of the routes phase: policies, passthrough routes, a Job that waits until the sentinel of each host is
 refused from outside, and only then the apps' routes. One folder for each step (a Flux Kustomization each, with dependsOn) and
-the same step as Argo CD's sync wave.
+the same step as Argo CD's sync wave. Before them all the team's claim on its hosts; not on its policies, for a tool that prunes
+doesn't know how to say that one may go, and would be refused for ever.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import json
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import claim, hosts_claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import (
     app_route,
@@ -37,6 +39,7 @@ except ImportError:  # never on a controller; module_utils must import without i
 Object = dict[str, t.Any]
 
 MARK = "Rendered by platform.gateway_auth"
+CLAIM = "0-claim"
 POLICIES, PASSTHROUGH, PROBE, ROUTES = STEPS = ("1-policies", "2-passthrough", "3-probe", "4-routes")
 PROBE_IMAGE_REPOSITORY = "curlimages/curl"
 PROBE_IMAGE_TAG = "8.17.0"
@@ -73,6 +76,8 @@ def render_team(team: Team, ca: str = "") -> dict[str, str]:
             "Onboard the team first, then set gateway_auth_client_id to what it got.",
         )
     files = {"README.md": _readme(team, ca), "values.yaml": _yaml_file(team, [release_values(team)])}
+    if team.gateway.admission_policy and team.apps:
+        files[f"{CLAIM}/claim.yaml"] = _yaml_file(team, [_annotated(hosts_claim(claim(team)), {_WAVE: "0"})])
     for app in team.apps:
         for step, objects in _steps(team, app, ca).items():
             wave = str(STEPS.index(step) + 1)
@@ -206,6 +211,24 @@ and will not prove anything against the gateway's certificate; render again.
 """
 
 
+def _claim_note(team: Team) -> str:
+    if not team.gateway.admission_policy:
+        return ""
+    return f"""
+`{CLAIM}` belongs into the Gateway's namespace, `{team.gateway.namespace}`: by it the API server refuses routes of others for these hosts. Whatever
+applies this folder needs the right to write ConfigMaps there; without it leave that one folder out, or render with
+`gateway_auth_gateway.admission_policy: false`. A host that leaves here is free for another team once this folder was applied.
+"""
+
+
+def _claim_step(team: Team) -> str:
+    return f", and `{CLAIM}`" if team.gateway.admission_policy else ""
+
+
+def _claim_file(team: Team) -> str:
+    return f" -f {CLAIM}" if team.gateway.admission_policy else ""
+
+
 def _registration(team: Team) -> str:
     return f"app registration `{team.client_id}`" if team.client_id else f"the app registration that playbook `onboard_team` makes (`{team.unique_name}`)"
 
@@ -230,7 +253,8 @@ Everything that puts the team's apps behind a login, except secrets: none is in 
 {_ca_note(team, ca)}
 ## What must exist before
 
-- The platform's objects on Gateway `{gateway.namespace}/{gateway.name}` (ClientTrafficPolicy, redirect to HTTPS): playbook `prepare_gateway`.
+- The platform's objects on Gateway `{gateway.namespace}/{gateway.name}` (ClientTrafficPolicy, redirect to HTTPS, admission policies): playbook
+  `prepare_gateway`.
   Its listener `{gateway.https_listener}` must admit routes of namespace `{team.namespace}`.
 - Namespace `{team.namespace}`, and in it:
 {secrets}
@@ -240,12 +264,12 @@ Everything that puts the team's apps behind a login, except secrets: none is in 
 {hosts}
 - At {_registration(team)}, redirect URIs of type web:
 {uris}
-
+{_claim_note(team)}
 ## The order
 
 | step | what | it may go on when |
 |---|---|---|
-| 0 | the Helm release, with `values.yaml` | its pods are ready |
+| 0 | the Helm release, with `values.yaml`{_claim_step(team)} | its pods are ready |
 | 1 | `{POLICIES}` | applied |
 | 2 | `{PASSTHROUGH}` | applied |
 | 3 | `{PROBE}` | **each Job is complete**: `{PROBE_PATH}` on each host was refused from outside |
@@ -261,7 +285,7 @@ object and the Jobs are Sync hooks, so a failed proof ends the sync before wave 
 
 ### Flux
 
-A HelmRelease, and a Kustomization for each of the four folders with `wait: true` and `dependsOn` the one before it. Flux prunes in no order, so
+A HelmRelease, and a Kustomization for each of the numbered folders with `wait: true` and `dependsOn` the one before it. Flux prunes in no order, so
 it is told (`kustomize.toolkit.fluxcd.io/prune: disabled`) never to remove a SecurityPolicy. A policy left behind protects nothing and harms
 nothing; delete it after its route.
 
@@ -269,7 +293,7 @@ nothing; delete it after its route.
 
 ```sh
 helm upgrade --install {team.release} {team.chart.ref}{version} --namespace {team.namespace} --values values.yaml --wait
-kubectl apply -f {POLICIES} -f {PASSTHROUGH}
+kubectl apply{_claim_file(team)} -f {POLICIES} -f {PASSTHROUGH}
 kubectl -n {team.namespace} delete jobs -l {OWNER_LABEL_PREFIX}team={team.name}
 kubectl apply -f {PROBE}
 kubectl -n {team.namespace} wait jobs -l {OWNER_LABEL_PREFIX}team={team.name} --for=condition=complete --timeout=600s && kubectl apply -f {ROUTES}

@@ -11,6 +11,8 @@ several new connections in a row (there may be several Envoys), is the app's rou
 
 The refusal must be the new policy's own. A host that comes from another app has a sentinel already, and Envoy asks the older of
 two equal routes; so the old one goes first, and the host must have been without a sentinel once.
+
+All of it stands between the widening and the narrowing of the team's claim (`_claims`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._claims import Claims
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
@@ -62,15 +65,23 @@ class Routes:
         self.probe = probe
         self.desired = {_key(obj): obj for obj in gateway_manifests(team)}
         self.apps: dict[str, App] = {app.name: app for app in team.apps}
+        self.claims = Claims(team, journal)
 
     def run(self) -> None:
         """Every object is planned before the first is written, so a foreign object stops the team with nothing changed."""
         live = self._live()
         changes = {key: self.journal.plan(obj, live.get(key)) for key, obj in self.desired.items()}
         stale = [obj for key, obj in live.items() if key not in self.desired]
+        self.claims.plan()
+        self.claims.await_hosts()
+        self.claims.widen()
         if self.journal.check:
             self._predict(changes, stale)
-            return
+        else:
+            self._carry_out(changes, stale, live)
+        self.claims.narrow()
+
+    def _carry_out(self, changes: t.Mapping[Key, Change | None], stale: list[Object], live: t.Mapping[Key, Object]) -> None:
         self._remove_routes(stale, live)
         self._await_free(live)
         self._write([change for key, change in changes.items() if change and not self._is_app_route(key)])
@@ -144,7 +155,7 @@ class Routes:
     # --- the sequence ------------------------------------------------------------------------------------------------
     def _write(self, changes: list[Change]) -> None:
         for change in changes:
-            self.journal.carry_out(change)
+            self.claims.carry_out(change)
 
     def _await_free(self, live: t.Mapping[Key, Object]) -> None:
         """Hosts of apps that are new have no sentinel of somebody else, whose refusal would prove nothing of our policy."""
@@ -227,7 +238,7 @@ class Routes:
                 self._remove(stale, obj)
 
     def _remove(self, stale: list[Object], obj: Object) -> None:
-        self.journal.carry_out(plan_deletion(obj, self._removal_reason(obj)))
+        self.claims.carry_out(plan_deletion(obj, self._removal_reason(obj)))
         stale.remove(obj)
 
     def _is_gone(self, answer: Answer) -> bool:

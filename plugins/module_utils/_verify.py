@@ -22,9 +22,14 @@ import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import POLICY, admission_manifests, claim, claim_data, hosts_claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses, policy_verdict, route_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe as describe_object
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, REMOVAL_ANNOTATION, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_object
+from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import selects
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import (
     REFUSED,
     Answer,
@@ -90,6 +95,8 @@ AADSTS: t.Final[dict[int, tuple[str, str]]] = {
 CLIENT_REFUSED: t.Final = frozenset({700016, 7000112, 7000215, 7000218, 7000222, 90002, 900023, 70021, 700211, 700213})
 CLIENT_ACCEPTED: t.Final = frozenset({53003, 501051, 65001, 50105, 1002012, 70011})
 
+_LISTENER_SETS = ("ListenerSet", "XListenerSet")  # whose Gateway isn't looked up
+_OVERLAP = ("RouteRulesOverlap",)
 _AADSTS_CODE = re.compile(r"AADSTS(\d{4,9})")
 
 
@@ -123,15 +130,20 @@ class Check:
 class Live:
     """What was read of a team. Nothing here is shown as it is; ``client_secret`` never at all.
 
-    ``routes`` and ``policies`` are the namespace's (the cluster's where the identity may list them, so that a foreign
-    claim on a host is seen). ``unread`` names what the identity may not read.
+    ``routes`` (HTTPRoutes), ``grpc_routes`` and ``policies`` are the namespace's (the cluster's where the identity may list them,
+    so that a foreign claim on a host is seen). ``admission`` holds the cluster's admission policies and bindings, None where they can't be
+    read; ``claim`` is the team's, to be judged where ``whole_claim`` says that it could be read. ``unread`` names what the identity may not read.
     """
 
     gateway: Object | None = None
     routes: list[Object] = dataclasses.field(default_factory=list)
+    grpc_routes: list[Object] = dataclasses.field(default_factory=list)
     policies: list[Object] = dataclasses.field(default_factory=list)
     deployments: list[Object] = dataclasses.field(default_factory=list)
+    admission: list[Object] | None = dataclasses.field(default_factory=list)
+    claim: Object | None = None
     whole_cluster: bool = True
+    whole_claim: bool = True
     unread: list[str] = dataclasses.field(default_factory=list)
     proxy_log: str = dataclasses.field(default="", repr=False)
     client_secret: str = dataclasses.field(default="", repr=False)
@@ -183,7 +195,7 @@ def judge_route(team: Team, live: Live, name: str) -> Check:
     verdict = route_verdict(route, team.gateway)
     problems = [] if verdict.ok else [verdict.why]
     for parent in (route.get("status") or {}).get("parents") or []:
-        problems += _true(parent.get("conditions"), ("RouteRulesOverlap",))
+        problems += _true(parent.get("conditions"), _OVERLAP)
     remedy = ""
     if problems:
         text = "; ".join(problems)
@@ -227,49 +239,48 @@ def judge_policy(team: Team, live: Live, app: App) -> list[Check]:
         problems.append(f"its targetRefs don't name HTTPRoute {team.route_name(app)}")
     if (spec.get("extAuth") or {}).get("failOpen"):
         problems.append("failOpen is true, so an error of the proxy opens the app")
+    if ((policy.get("metadata") or {}).get("annotations") or {}).get(REMOVAL_ANNOTATION) == "true":
+        problems.append(f"annotation {REMOVAL_ANNOTATION} lifts its protection, so anybody who may write policies here can delete it")
     verdict = policy_verdict(policy, team.gateway)
     if not verdict.ok:
         problems.append(verdict.why)
-    checks = [Check(identity, title, not problems, "; ".join(problems), rerun if problems else "")]
-    ours = {team.policy_name(other) for other in team.apps}
-    for other in live.policies:
-        meta = other.get("metadata") or {}
-        if meta.get("namespace") != team.namespace or meta.get("name") in ours:
-            continue
-        refs = target_refs(other)
-        # A rule of its own may be exempt on purpose: public paths are declared so, in an object that carries our mark.
-        managed = (meta.get("labels") or {}).get("gateway-auth/managed") == "true"
-        if not managed and any(_targets(ref, team.route_name(app)) for ref in refs):
-            checks.append(
-                Check(
-                    f"policy-rival:{name}:{meta.get('name')}",
-                    f"no other SecurityPolicy targets route {team.route_name(app)}",
-                    False,
-                    f"{meta.get('namespace')}/{meta.get('name')} does, and a policy on a rule of the route replaces ours there",
-                    "Remove it, or take its target away.",
-                )
-            )
-    return checks
+    return [Check(identity, title, not problems, "; ".join(problems), rerun if problems else "")]
+
+
+def judge_rivals(team: Team, live: Live) -> Check:
+    """No other SecurityPolicy targets one of the team's routes: on a rule it would replace ours, though it be empty.
+
+    Whatever mark it carries: ours guard by name.
+    """
+    title = "no other SecurityPolicy targets one of the team's routes"
+    ours = {team.policy_name(app) for app in team.apps}
+    rivals = []
+    for policy in live.policies:
+        meta = policy.get("metadata") or {}
+        if meta.get("namespace") == team.namespace and meta.get("name") not in ours:
+            names = sorted({str(route["metadata"]["name"]) for route in _own(team, live) if _is_target(policy, route)})
+            if names:
+                rivals.append(f"{meta.get('namespace')}/{meta.get('name')} targets {', '.join(names)}")
+    remedy = "Remove it, or take its target away: a policy on a rule of a route replaces ours there." if rivals else ""
+    return Check("policy-rivals", title, not rivals, "; ".join(rivals), remedy)
 
 
 def judge_claims(team: Team, live: Live, hosts: collections.abc.Iterable[str]) -> Check:
-    """No route outside the team's own names one of the team's hosts: our policies wouldn't apply to it."""
+    """No route but the team's own names one of the team's hosts: our policies wouldn't apply to it. Whatever mark it carries."""
     wanted = set(hosts)
     title = "no foreign route claims one of the team's hosts"
     claims = []
-    for route in live.routes:
+    for route in (*live.routes, *live.grpc_routes):
         meta = route.get("metadata") or {}
         spec = route.get("spec") or {}
-        if (meta.get("labels") or {}).get("gateway-auth/team") == team.name and meta.get("namespace") == team.namespace:
-            continue
-        if meta.get("namespace") == team.namespace and meta.get("name") in _own_routes(team):
+        kind = str(route.get("kind") or "HTTPRoute")
+        if kind == "HTTPRoute" and meta.get("namespace") == team.namespace and meta.get("name") in team.routes:
             continue
         names = sorted(wanted & {str(name) for name in spec.get("hostnames") or []})
-        on_https = any(
-            _is_gateway(parent, team, route) and parent.get("sectionName") in (None, team.gateway.https_listener) for parent in spec.get("parentRefs") or []
-        )
-        if names and on_https:
-            claims.append(f"{meta.get('namespace')}/{meta.get('name')} claims {', '.join(names)}")
+        # On any listener: on the plain one it would answer in place of the redirect.
+        if names and any(_is_gateway(parent, team, route) or parent.get("kind") in _LISTENER_SETS for parent in spec.get("parentRefs") or []):
+            overlap = next((text for parent in (route.get("status") or {}).get("parents") or [] for text in _true(parent.get("conditions"), _OVERLAP)), "")
+            claims.append(f"{kind} {meta.get('namespace')}/{meta.get('name')} claims {', '.join(names)}" + (f" [{overlap}]" if overlap else ""))
     remedy = ""
     if claims:
         remedy = "Remove that route: the team's policies don't guard it."
@@ -277,6 +288,32 @@ def judge_claims(team: Team, live: Live, hosts: collections.abc.Iterable[str]) -
     if not claims and not live.whole_cluster:
         detail = f"only namespace {team.namespace} could be read"
     return Check("claims", title, not claims, detail, remedy)
+
+
+def judge_admission(team: Team, live: Live) -> list[Check]:
+    """The API server refuses such routes and policies. Only warnings: what is open now, the other checks say."""
+    if not team.gateway.admission_policy:
+        return []
+    checks = []
+    if live.admission is not None:
+        title = "the API server guards hosts and policies of this Gateway"
+        problems = []
+        for desired in admission_manifests(team.gateway, platform_labels(team)):
+            found = next((obj for obj in live.admission if obj["kind"] == desired["kind"] and obj["metadata"]["name"] == desired["metadata"]["name"]), None)
+            change = plan_object(desired, found, ("all",))
+            if change is not None:
+                problems.append(f"{describe_object(desired)} " + ("isn't there" if found is None else f"differs: {'; '.join(change.reasons)}"))
+        remedy = "Run prepare_gateway, or set gateway_auth_gateway.admission_policy: false where that isn't wanted." if problems else ""
+        checks.append(Check("admission", title, not problems, "; ".join(problems), remedy, "warning"))
+    if live.whole_claim and not team.named_groups:
+        title = f"the team's claim on Gateway {team.gateway.name} is true"
+        wanted = claim(team)
+        if live.claim is not None and not any(key.startswith(POLICY) for key in claim_data(live.claim)):
+            wanted = hosts_claim(wanted)  # as render_team writes it
+        change = plan_object(wanted, live.claim, ("all",))
+        detail = "" if change is None else f"{change.name} isn't there" if live.claim is None else f"{change.name} differs: {'; '.join(change.reasons)}"
+        checks.append(Check("claim", title, change is None, detail, f"Run onboard_team -e team={team.id}." if change else "", "warning"))
+    return checks
 
 
 def judge_deployment(team: Team, live: Live, name: str, replicas: int) -> Check:
@@ -522,8 +559,9 @@ def judge_objects(team: Team, live: Live) -> list[Check]:
         checks += judge_backends(team, live, app)
         checks += judge_policy(team, live, app)
     checks.append(judge_route(team, live, team.release))
-    checks.append(judge_claims(team, live, [*(app.hostname for app in team.apps), team.proxy_host]))
-    return checks
+    checks.append(judge_rivals(team, live))
+    checks.append(judge_claims(team, live, team.hosts))
+    return [*checks, *judge_admission(team, live)]
 
 
 def verify_host(team: Team, host: str, asking: Asking, entra: ProbeClient | None, app: App | None) -> list[Check]:
@@ -762,11 +800,19 @@ def _named(objects: collections.abc.Iterable[Object], namespace: str, name: str)
     return None
 
 
-def _own_routes(team: Team) -> set[str]:
-    names = {team.release}
-    for app in team.apps:
-        names |= {team.route_name(app), team.passthrough_name(app)}
-    return names
+def _own(team: Team, live: Live) -> list[Object]:
+    """The team's routes: those that are there, and the names of those that aren't yet."""
+    found = [live.route(team.namespace, name) for name in team.routes]
+    return [route or {"metadata": {"name": name, "labels": team.owner_labels()}} for name, route in zip(team.routes, found, strict=True)]
+
+
+def _is_target(policy: Object, route: Object) -> bool:
+    """Whether a policy of the route's namespace targets the route or a rule of it."""
+    labels = (route["metadata"].get("labels")) or {}
+    selectors = (policy.get("spec") or {}).get("targetSelectors") or []
+    return any(_targets(ref, route["metadata"]["name"]) for ref in target_refs(policy)) or any(
+        selector.get("kind") == "HTTPRoute" and selects(selector, labels) for selector in selectors
+    )
 
 
 def _targets(ref: Object, route: str) -> bool:

@@ -12,6 +12,7 @@ description:
   - Applies each team's SecurityPolicies and HTTPRoutes by server-side apply. An app's route is written only after its policy is
     live in Envoy, which the sentinel path V(/.gateway-auth/probe) proves by being refused from outside.
   - What carries our mark and is no longer wanted is removed, routes before policies.
+  - Keeps the team's claim on its hosts, a ConfigMap in the Gateway's namespace, wide enough at every instant.
 options: {}
 extends_documentation_fragment:
   - platform.gateway_auth.batch

@@ -53,6 +53,8 @@ def reset(sandbox: Sandbox) -> None:
                 ["helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"], env=sandbox.env, check=True, capture_output=True
             )
         sandbox.kubectl("delete", kind, "--namespace", NAMESPACE, "--selector", "gateway-auth/team", "--wait=true")
+        # What the API server goes by when it keeps a policy: the routes are gone, so it may.
+        sandbox.kubectl("delete", "configmap", "--namespace", "gateway-envoy", "--ignore-not-found", f"gateway-auth-claim-{NAMESPACE}")
     sandbox.kubectl("delete", "secrets", "--namespace", NAMESPACE, "--ignore-not-found", *SECRETS)
     sandbox.kubectl("wait", "pods", "--namespace", NAMESPACE, "--selector", f"app.kubernetes.io/instance={RELEASE}", "--for=delete", "--timeout=60s")
 

@@ -125,7 +125,17 @@ CASES = [
         ("00000000-0000-4000-8000-000000000000", "gateway_auth_cluster.uid"),
         lambda s: s.set(gateway_auth_cluster={"uid": "00000000-0000-4000-8000-000000000000"}),
     ),
-    Case("missing permission", ("create", "secrets", "httproutes", f"{STACK}-team-a"), role="view-gateways"),
+    Case(
+        "missing permission",
+        ("create", "secrets", "httproutes", f"{STACK}-team-a", "delete configmaps (in gateway-envoy", "gateway_auth_gateway.admission_policy: false"),
+        role="view-gateways",
+    ),
+    Case(
+        "missing permission for the platform",
+        ("create, patch validatingadmissionpolicies.admissionregistration.k8s.io", "gateway_auth_gateway.admission_policy: false"),
+        playbook="prepare_gateway",
+        role="view-gateways",
+    ),
     Case("gateway absent", ("nogateway", "gateway_auth_gateway"), lambda s: s.set(gateway_auth_gateway={"name": "nogateway"})),
     Case("listener absent", ("nolistener", "https_listener"), lambda s: s.set(gateway_auth_gateway={"https_listener": "nolistener"})),
     Case("listener refuses the namespace", ("own namespace", "allowedRoutes", f"{STACK}-team-a"), doctor=narrow_listener),

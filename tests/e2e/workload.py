@@ -53,10 +53,11 @@ def echo(namespace: str) -> tuple[Object, Object]:
 
 
 def delete_namespaces(sandbox: Sandbox, *names: str, wait: bool = True) -> None:
-    """Routes first, since a namespace's objects go in no order and a policy may go before its route."""
+    """Routes first, since a namespace's objects go in no order and a policy may go before its route; then what the team claimed."""
     there = [name for name in names if sandbox.get("namespace", name) is not None]
     for name in there:
         sandbox.kubectl("-n", name, "delete", "httproute", "--all", "--wait=true")
+    sandbox.kubectl("-n", "gateway-envoy", "delete", "configmap", "--ignore-not-found", *(f"gateway-auth-claim-{name}" for name in names))
     if there:
         sandbox.kubectl("delete", "namespace", *there, "--ignore-not-found", f"--wait={'true' if wait else 'false'}", "--timeout=120s")
 

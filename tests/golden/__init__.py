@@ -17,6 +17,7 @@ import typing as t
 
 import yaml
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests, claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
@@ -96,6 +97,8 @@ def cases(kind: str) -> list[Case]:
 COMPILE: dict[str, t.Callable[[Team], t.Any]] = {
     "manifests": gateway_manifests,
     "values": release_values,
+    "claim": claim,
+    "admission": lambda team: admission_manifests(team.gateway, platform_labels(team)),
     "platform": lambda team: platform_manifests(team.gateway, platform_labels(team), team.domain),
     "render": render_team,
 }

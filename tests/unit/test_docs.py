@@ -30,6 +30,7 @@ RUN_BY: dict[str, str] = {
     r"curl --proxy \$SANDBOX_PROXY --cacert \$SANDBOX_CA .*": "tests/sandbox/demo.sh:--cacert",
     r"kubectl get [a-z,]+ --all-namespaces": "molecule:--all-namespaces",
     r"curl -s \$SANDBOX_ENTRA_ADMIN/(apps|journal)": "tests/unit/sandbox:/{0}",
+    r"kubectl -n monitoring-team-a annotate securitypolicy oauth2-prometheus-team-a gateway-auth/(remove=true)": "tests/e2e/test_admission.py:gateway-auth/{0}",
 }
 NOT_RUN = {
     r"ansible-galaxy collection install .*": "the tests reach no Galaxy; lint installs the built tarball and runs its playbooks by name",

@@ -83,10 +83,29 @@ class Envoy:
         before = next((obj for obj in self._seen.values() if (obj["kind"], obj["metadata"]["name"]) == (request.kind, request.name)), None)
         after = self.api.find(request.kind, request.name)
         self._seen = {obj["metadata"]["uid"]: obj for obj in self.api.objects.values()}
+        self._guard_claim(before, after)
         if request.kind == "SecurityPolicy":
             self._guard_policy(before, after)
         elif request.kind == "HTTPRoute" and not _is_public(after or before or {}):
             self._guard_route(before, after)
+
+    def _guard_claim(self, before: Object | None, after: Object | None) -> None:
+        obj = after or before or {}
+        place = obj["metadata"].get("namespace") if obj else None
+        claim = next((item["data"] for item in self._objects("ConfigMap") if item["data"].get("namespace") == place), None)
+        if claim is None or not (obj["metadata"].get("labels") or {}).get("gateway-auth/app"):
+            return
+        name = obj["metadata"]["name"]
+        if obj["kind"] == "SecurityPolicy" and after is None and f"policy.{name}" in claim:
+            if ((before or {})["metadata"].get("annotations") or {}).get("gateway-auth/remove") != "true":
+                self.api.violations.append(f"policy {name} is claimed and deleted without a word")
+        elif obj["kind"] == "SecurityPolicy" and after is not None and (before is None or before["spec"] != after["spec"]):
+            if claim.get(f"policy.{name}") != after["spec"]["extAuth"]["http"]["pathOverride"]:
+                self.api.violations.append(f"policy {name} asks what its claim doesn't say ({claim.get(f'policy.{name}')})")
+        elif obj["kind"] == "HTTPRoute" and after is not None:
+            missing = [host for host in after["spec"]["hostnames"] if f"host.{host}" not in claim]
+            if missing or f"route.{name}" not in claim:
+                self.api.violations.append(f"route {name} isn't in the claim ({missing})")
 
     def _guard_policy(self, before: Object | None, after: Object | None) -> None:
         if after is not None and (before is None or before["metadata"]["generation"] != after["metadata"]["generation"]):

@@ -38,7 +38,7 @@ def test_sequence(api: Api, kubeconfig: str) -> None:
     api.read_only = False
     written = _run(given)
     assert written["team-a"]["changes"] == predicted["team-a"]["changes"] != []
-    assert len(api.writes) == 2
+    assert len(api.writes) == 6
     assert not written["team-b"]["changed"] and "team-a" in written["team-b"]["msg"], "the same Gateway"
     api.forget()
     assert not any(outcome["changed"] for outcome in _run(given).values()) and not api.writes
@@ -52,7 +52,7 @@ def test_another_gateway_is_prepared_as_well(api: Api, kubeconfig: str) -> None:
     api.verdicts = {}
     second = team_model(kubeconfig, "team-b", gateway={"namespace": "edge"})
     teams = run_action(ActionModule, {"models": {"team-a": team_model(kubeconfig), "team-b": second}}, check=True)["teams"]
-    assert [len(outcome["changes"]) for outcome in teams.values()] == [2, 2]
+    assert [len(outcome["changes"]) for outcome in teams.values()] == [6, 6]
 
 
 def test_a_platform_that_is_not_fit_is_not_touched(api: Api, kubeconfig: str) -> None:
@@ -80,4 +80,18 @@ def test_what_was_done_before_it_failed_is_told(api: Api, kubeconfig: str) -> No
     api.verdicts["gateway-auth"] = {"type": "Accepted", "status": "False", "message": "Conflicted"}
     outcome = _run(models(kubeconfig))["team-a"]
     assert outcome["failed"] and outcome["changed"] and "Conflicted" in outcome["msg"]
-    assert len(outcome["changes"]) == 2
+    assert len(outcome["changes"]) == 6
+
+
+def test_the_right_to_write_admission_policies_is_asked_for_before_the_first_write(api: Api, kubeconfig: str) -> None:
+    api.denied = {("create", "validatingadmissionpolicies"), ("patch", "validatingadmissionpolicybindings")}
+    outcome = _run(models(kubeconfig))["team-a"]
+    assert outcome["failed"] and not api.writes
+    for word in (
+        "create validatingadmissionpolicies.admissionregistration.k8s.io",
+        "patch validatingadmissionpolicybindings",
+        "gateway_auth_gateway.admission_policy: false",
+    ):
+        assert word in outcome["msg"]
+    without = _run({"team-a": team_model(kubeconfig, gateway={"admission_policy": False})})["team-a"]
+    assert not without["failed"] and len(without["changes"]) == 2

@@ -120,6 +120,23 @@ def test_the_proxy_log_is_that_of_its_pods(cluster: Cluster, log: tuple[str, ...
     assert len(live.unread) == unread
 
 
+@pytest.mark.parametrize(
+    ("cluster", "admission", "whole_claim", "unread"),
+    [
+        pytest.param(Cluster({("ConfigMap", TEAM.claim_name): {"data": {}}}), [], True, [], id="read"),
+        pytest.param(Cluster(), None, True, ["ValidatingAdmissionPolicies"], id="no right to list admission policies"),
+        pytest.param(Cluster(forbidden=("ConfigMap",)), [], False, [TEAM.claim_name], id="no right to read claims"),
+    ],
+)
+def test_what_guards_is_read_or_said_to_be_unread(cluster: Cluster, admission: list[t.Any] | None, whole_claim: bool, unread: list[str]) -> None:
+    live, action = Live(), team_verify.ActionModule.__new__(team_verify.ActionModule)
+    action._admission = {_as_kube(cluster): admission}
+    action._read_admission(_as_kube(cluster), TEAM, live)
+    assert (live.admission, live.whole_claim) == (admission, whole_claim)
+    assert live.claim == cluster.objects.get(("ConfigMap", TEAM.claim_name))
+    assert len(live.unread) == len(unread) and all(word in text for word, text in zip(unread, live.unread, strict=True))
+
+
 def test_no_deployment_has_no_log() -> None:
     cluster, live = Cluster({("Pod", "p1"): {"metadata": {"name": "p1"}}}), Live()
     team_verify.ActionModule._read_log(_as_kube(cluster), TEAM, live)

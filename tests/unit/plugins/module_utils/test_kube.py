@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForbiddenError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, NamespaceMissing, connect, describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import DeniedError, Kube, NamespaceMissing, connect, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import app_route, security_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import ClusterRef
 from tests.golden import team
@@ -166,6 +166,37 @@ def test_patch_of_what_changed_meanwhile_is_refused(api: Api, kube: Kube) -> Non
     with pytest.raises(ClusterError):
         kube.patch(found, [{"op": "remove", "path": "/spec/extAuth/recomputeRoute"}])
     assert api.the("SecurityPolicy", POLICY["metadata"]["name"])["spec"]["extAuth"]["recomputeRoute"] is True
+
+
+@pytest.mark.parametrize("annotations", [None, {"their": "own"}], ids=["the first", "one more"])
+def test_annotate_is_of_exactly_that_object(api: Api, kube: Kube, annotations: dict[str, str] | None) -> None:
+    def secret() -> Object:
+        meta = {"name": "s", "namespace": NAMESPACE, **({"annotations": annotations} if annotations else {})}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {}}
+
+    api.seed(secret())
+    first = _get_secret(kube)
+    api.edit("Secret", "s", lambda obj: obj["metadata"].update(labels={"changed": "meanwhile"}))
+    assert kube.annotate(first, "example.com/a~b", "x")
+    assert api.the("Secret", "s")["metadata"]["annotations"] == {**(annotations or {}), "example.com/a~b": "x"}
+    api.seed(secret())
+    assert not kube.annotate(first, "k", "x"), "another of the same name"
+    assert kube.delete(_get_secret(kube))
+    assert not kube.annotate(first, "k", "x"), "gone"
+
+
+@pytest.mark.parametrize("status", [403, 422], ids=["Forbidden", "Invalid"])
+def test_what_an_admission_policy_refuses_is_no_missing_right(api: Api, kube: Kube, status: int) -> None:
+    text = "configmaps \"c\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: host x belongs to team-b. Use another."
+
+    def refuse(_request: t.Any) -> None:
+        raise Refusal(status, text, "Forbidden")
+
+    api.before_write.append(refuse)
+    with pytest.raises(DeniedError) as error:
+        kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": NAMESPACE}})
+    assert "host x belongs to team-b. Use another." in str(error.value)
+    assert "Grant" not in str(error.value)
 
 
 def test_delete_is_of_exactly_that_object(api: Api, kube: Kube) -> None:

@@ -150,6 +150,15 @@ def test_others_labels_and_annotations_are_theirs() -> None:
     assert plan_object(POLICY, obj) is None
 
 
+def test_a_lifted_protection_of_what_is_wanted_comes_back() -> None:
+    desired, live_obj = _desired("policy_ours"), live("policy_ours")
+    live_obj["metadata"]["annotations"] = {"gateway-auth/remove": "true", "theirs": "x"}
+    change = plan_object(desired, live_obj)
+    assert change is not None and not change.uncertain
+    assert change.drop == (("metadata", "annotations", "gateway-auth/remove"),)
+    assert "gateway-auth/remove" in change.reasons[0]
+
+
 def test_a_field_nobody_owns_is_a_default() -> None:
     obj = live("policy_ours")
     obj["spec"]["extAuth"]["defaulted"] = {"by": "the server"}

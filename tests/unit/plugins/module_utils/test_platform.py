@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 import pytest
 import yaml
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _platform
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import BINDING_KIND, POLICY_KIND, admission_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForeignObjectError, GatewayAuthError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
@@ -23,6 +25,7 @@ from tests.unit.support.api import Api
 
 Object = dict[str, t.Any]
 TEAM = team()
+GUARDS = [f"{obj['kind']} {obj['metadata']['name']}" for obj in admission_manifests(TEAM.gateway, {})]
 BOTH = [f"PATCH ClientTrafficPolicy {HEADER_POLICY_NAME}", f"PATCH HTTPRoute {HTTPS_REDIRECT_NAME}"]
 
 
@@ -46,11 +49,11 @@ def _prepare(kube: Kube, *, check: bool = False, adopt: t.Collection[str] = ()) 
 def test_sequence(api: Api, kube: Kube) -> None:
     api.read_only = True
     predicted = _prepare(kube, check=True)
-    assert [change["action"] for change in predicted.listing()] == ["create", "create"]
+    assert [change["action"] for change in predicted.listing()] == ["create"] * 6
     api.read_only = False
     written = _prepare(kube)
     assert written.listing() == predicted.listing()
-    assert api.trace == BOTH
+    assert api.trace == [*BOTH, *(f"PATCH {name}" for name in GUARDS)], "each policy before its binding"
     assert platform_problems(kube, TEAM.gateway) == [], "preflight agrees"
     api.forget()
     assert not _prepare(kube).changed
@@ -109,7 +112,7 @@ def test_a_rival_that_selects_the_gateway_by_label_is_not_fought(api: Api, kube:
 def test_a_rival_with_our_rules_serves_and_is_left_alone(api: Api, kube: Kube, section: str) -> None:
     api.seed(parts.client_policy(TEAM, section=section, headers=parts.our_headers(TEAM)))
     _prepare(kube)
-    assert api.trace == BOTH[1:]
+    assert api.trace[:-4] == BOTH[1:]
     assert api.names("ClientTrafficPolicy") == {"theirs"}
     assert platform_problems(kube, TEAM.gateway) == []
 
@@ -120,7 +123,7 @@ def test_policies_elsewhere_are_no_rivals(api: Api, kube: Kube) -> None:
     elsewhere["metadata"]["namespace"] = "other"
     api.seed(elsewhere, parts.client_policy(TEAM, "on-http", section="http"))
     _prepare(kube)
-    assert api.trace == BOTH
+    assert api.trace[:-4] == BOTH
 
 
 def test_a_foreign_object_of_our_name(api: Api, kube: Kube) -> None:
@@ -139,7 +142,7 @@ def test_drift_goes(api: Api, kube: Kube) -> None:
 
 
 @pytest.mark.parametrize("answer_only", [False, True], ids=["not written", "written, answer lost"])
-@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("after", range(6))
 def test_any_write_may_be_the_last(api: Api, kube: Kube, after: int, answer_only: bool) -> None:
     api.lose_connection_after(after, answer_only=answer_only)
     with pytest.raises(ClusterError):
@@ -148,3 +151,79 @@ def test_any_write_may_be_the_last(api: Api, kube: Kube, after: int, answer_only
     _prepare(kube)
     assert api.names("ClientTrafficPolicy") == {HEADER_POLICY_NAME} and api.names("HTTPRoute") == {HTTPS_REDIRECT_NAME}
     assert not _prepare(kube).changed
+
+
+# --- the admission policies ------------------------------------------------------------------------------------------------
+
+
+OPTED_OUT = team({"gateway": {"admission_policy": False}})
+HOSTS = admission_manifests(TEAM.gateway, {})[0]["metadata"]["name"]
+
+
+def _prepare_without(kube: Kube, *, check: bool = False) -> Journal:
+    journal = Journal(kube, check=check)
+    _platform.prepare(OPTED_OUT, journal)
+    return journal
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        pytest.param(POLICY_KIND, lambda spec: spec.update(failurePolicy="Ignore"), id="errors pass"),
+        pytest.param(POLICY_KIND, lambda spec: spec["validations"].pop(), id="a validation gone"),
+        pytest.param(POLICY_KIND, lambda spec: spec["matchConditions"].append({"name": "never", "expression": "false"}), id="a condition that never holds"),
+        pytest.param(POLICY_KIND, lambda spec: spec["matchConstraints"].update(excludeResourceRules=[{"resources": ["*"]}]), id="resources left out"),
+        pytest.param(BINDING_KIND, lambda spec: spec.update(validationActions=["Warn"]), id="only warns"),
+        pytest.param(BINDING_KIND, lambda spec: spec.update(matchResources={"namespaceSelector": {"matchLabels": {"a": "b"}}}), id="some namespaces only"),
+        pytest.param(BINDING_KIND, lambda spec: spec["paramRef"].update(namespace="elsewhere"), id="other claims"),
+    ],
+)
+def test_drift_of_an_admission_policy_goes(api: Api, kube: Kube, kind: str, change: t.Callable[[Object], None]) -> None:
+    _prepare(kube)
+    before = copy.deepcopy(api.the(kind, HOSTS)["spec"])
+    api.edit(kind, HOSTS, lambda obj: change(obj["spec"]))
+    api.read_only = True
+    predicted = _prepare(kube, check=True)
+    api.read_only = False
+    journal = _prepare(kube)
+    assert journal.listing() == predicted.listing() and journal.diff() == predicted.diff()
+    assert [change["object"] for change in journal.listing()] == [f"{kind} {HOSTS}"]
+    assert api.the(kind, HOSTS)["spec"] == before
+    assert not _prepare(kube).changed
+
+
+def test_a_label_of_somebody_else_stays(api: Api, kube: Kube) -> None:
+    _prepare(kube)
+    api.edit(POLICY_KIND, HOSTS, lambda obj: (obj["metadata"]["labels"].update(theirs="x"), obj["spec"].update(failurePolicy="Ignore")))
+    _prepare(kube)
+    assert api.the(POLICY_KIND, HOSTS)["metadata"]["labels"]["theirs"] == "x"
+
+
+def test_without_admission_policies(api: Api, kube: Kube) -> None:
+    _prepare_without(kube)
+    assert api.trace == BOTH
+    _prepare(kube)
+    api.forget()
+    api.read_only = True
+    predicted = _prepare_without(kube, check=True)
+    api.read_only = False
+    journal = _prepare_without(kube)
+    assert journal.listing() == predicted.listing()
+    assert api.trace == [f"DELETE {name}" for name in reversed(GUARDS)], "each binding before its policy"
+    assert not _prepare_without(kube).changed
+
+
+def test_opted_out_and_not_allowed_to_look(api: Api, kube: Kube) -> None:
+    api.forbidden = {"validatingadmissionpolicies", "validatingadmissionpolicybindings"}
+    _prepare_without(kube)
+    assert api.trace == BOTH
+
+
+def test_an_admission_policy_of_somebody_else(api: Api, kube: Kube) -> None:
+    theirs = admission_manifests(TEAM.gateway, {"app": "theirs"})
+    api.seed(*theirs)
+    assert not _prepare_without(kube).listing()[2:], "not ours to remove"
+    with pytest.raises(ForeignObjectError, match=HOSTS):
+        _prepare(kube)
+    adopted = _prepare(kube, adopt=["all"])
+    assert [change["action"] for change in adopted.listing()] == ["adopt"] * 4

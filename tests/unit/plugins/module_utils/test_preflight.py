@@ -330,7 +330,7 @@ LABELS = {"app": "x", "tier": "web"}
     ],
 )
 def test_selects(selector: Object, selects: bool) -> None:
-    assert _preflight._selects(selector, LABELS) is selects
+    assert _preflight.selects(selector, LABELS) is selects
 
 
 def test_services(api: Api, kube: Kube) -> None:
@@ -380,6 +380,23 @@ def test_missing_rights_are_listed(api: Api, kube: Kube, denied: set[tuple[str, 
     _one(_preflight.team_problems(kube, TEAM, will_write=True), TEAM.namespace, *words)
 
 
+def test_the_right_to_claim_hosts_is_asked_for_unless_opted_out(api: Api, kube: Kube) -> None:
+    _seed(api)
+    api.denied = {("delete", "configmaps"), ("list", "configmaps")}
+    words = ("list, delete configmaps (in gateway-envoy", "gateway_auth_gateway.admission_policy: false")
+    _one(_preflight.team_problems(kube, TEAM, will_write=True), *words)
+    without = team({"redirect_uris_registered": True, "gateway": {"admission_policy": False}})
+    assert _preflight.team_problems(kube, without, will_write=True) == []
+
+
+def test_the_right_to_write_admission_policies(api: Api, kube: Kube) -> None:
+    assert _preflight.admission_problems(kube, TEAM.gateway) == []
+    api.denied = {("get", "validatingadmissionpolicies"), ("create", "validatingadmissionpolicybindings")}
+    words = ("get validatingadmissionpolicies.admissionregistration.k8s.io", "create validatingadmissionpolicybindings", "admission_policy: false")
+    assert not _one(_preflight.admission_problems(kube, TEAM.gateway), *words).soft
+    assert _preflight.admission_problems(kube, team({"gateway": {"admission_policy": False}}).gateway) == []
+
+
 def test_rights_are_not_asked_for_where_nothing_changes(api: Api, kube: Kube) -> None:
     _seed(api)
     api.denied = {("create", "secrets")}
@@ -395,9 +412,10 @@ def test_the_right_to_make_a_namespace_matters_only_when_it_is_missing(api: Api,
 
 
 def _used(api: Api) -> set[tuple[str, str]]:
-    """(verb, kind) of each request in the team's namespace."""
+    """(verb, kind) of each request in the team's namespace and in the Gateway's."""
     verbs = {"PATCH": "patch", "POST": "create", "DELETE": "delete"}
-    requests = [request for request in api.journal if request.namespace == TEAM.namespace and request.kind != "Namespace"]
+    places = (TEAM.namespace, TEAM.gateway.namespace)
+    requests = [request for request in api.journal if request.namespace in places and request.kind != "Namespace"]
     return {(verbs.get(request.method, "get" if request.name else "list"), request.kind) for request in requests}
 
 

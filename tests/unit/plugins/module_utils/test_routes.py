@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _routes
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _claims, _routes
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, ForeignObjectError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
@@ -28,7 +28,9 @@ HOST = PROMETHEUS["hostname"]
 TWO = team()
 ONE = team({"apps": [PROMETHEUS]})
 POLICY, PASSTHROUGH, ROUTE = "oauth2-prometheus-team-a", "prometheus-passthrough-oauth-team-a", "prometheus-team-a"
-WRITES_OF_ONE = 3
+CLAIM = ONE.claim_name
+_OBJECTS_OF_ONE = ("policy", "passthrough", "route")
+WRITES_OF_ONE = 4
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_routes, "STATUS_TIMEOUT_S", 0.4)
     monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 2.0)
     monkeypatch.setattr(_routes, "POLL_S", 0.01)
+    monkeypatch.setattr(_claims, "TAKEN_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(_claims, "LAG_S", 0.4)
+    monkeypatch.setattr(_claims, "POLL_S", 0.01)
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ def _desired(given: Team) -> set[tuple[str, str]]:
 def test_sequence(api: Api, kube: Kube, envoy: Envoy) -> None:
     api.read_only = True
     predicted = _run(kube, envoy, TWO, check=True)
-    assert len(predicted.changes) == len(_desired(TWO))
+    assert len(predicted.changes) == len(_desired(TWO)) + 1, "the claim"
     assert not any(request.method == "ASK" for request in api.journal), "check mode proves nothing"
     api.read_only = False
 
@@ -91,7 +96,7 @@ def test_sequence(api: Api, kube: Kube, envoy: Envoy) -> None:
     assert [(change["action"], change["object"]) for change in updated.listing()] == [("update", f"HTTPRoute {ONE.namespace}/{ROUTE}")]
 
     fewer = _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
-    assert {change["action"] for change in fewer.listing()} == {"delete"}
+    assert [change["action"] for change in fewer.listing()] == ["delete", "delete", "delete", "update"], "the claim last"
     assert _stored(api) == _desired(team({"apps": [ALERTMANAGER]}))
     assert not _run(kube, envoy, team({"apps": [ALERTMANAGER]})).changed
 
@@ -103,6 +108,7 @@ def test_sequence(api: Api, kube: Kube, envoy: Envoy) -> None:
 def test_the_order_of_an_onboarding(api: Api, kube: Kube, envoy: Envoy) -> None:
     _run(kube, envoy)
     assert _order(api) == [
+        f"PATCH ConfigMap {CLAIM}",
         f"ASK {HOST}/.gateway-auth/probe 404",
         f"PATCH SecurityPolicy {POLICY}",
         f"PATCH HTTPRoute {PASSTHROUGH}",
@@ -140,9 +146,11 @@ def test_a_new_host_is_proven_before_the_app_moves_there(api: Api, kube: Kube, e
     api.forget()
     _run(kube, envoy, _app(hostname="new.apps.example.com"))
     assert _order(api) == [
+        f"PATCH ConfigMap {CLAIM}",
         f"PATCH HTTPRoute {PASSTHROUGH}",
         "ASK new.apps.example.com/.gateway-auth/probe 401",
         f"PATCH HTTPRoute {ROUTE}",
+        f"PATCH ConfigMap {CLAIM}",
     ]
 
 
@@ -150,7 +158,7 @@ def test_a_narrower_app_changes_only_its_policy_and_is_proven(api: Api, kube: Ku
     _run(kube, envoy)
     api.forget()
     _run(kube, envoy, _app(allowed_groups=[{"id": "5f0c0c7e-0000-4000-8000-0000000000a2", "name": "oncall"}]))
-    assert _order(api) == [f"PATCH SecurityPolicy {POLICY}", f"ASK {HOST}/.gateway-auth/probe 401"]
+    assert _order(api) == [f"PATCH ConfigMap {CLAIM}", f"PATCH SecurityPolicy {POLICY}", f"ASK {HOST}/.gateway-auth/probe 401"]
 
 
 # --- what keeps it shut ------------------------------------------------------------------------------------------------------
@@ -222,7 +230,7 @@ def test_an_onboarding_may_die_at_any_write(api: Api, kube: Kube, envoy: Envoy, 
 
 
 @pytest.mark.parametrize("answer_only", [False, True], ids=["not written", "written, answer lost"])
-@pytest.mark.parametrize("after", range(WRITES_OF_ONE))
+@pytest.mark.parametrize("after", range(5))
 def test_a_removal_may_die_at_any_write(api: Api, kube: Kube, after: int, answer_only: bool) -> None:
     envoy = Envoy(api, lag=3)
     _run(kube, envoy, TWO)
@@ -281,7 +289,7 @@ def test_a_passthrough_route_of_a_served_app_comes_back(api: Api, kube: Kube, en
 
 
 @pytest.mark.parametrize("check", [True, False], ids=["check mode", "live"])
-@pytest.mark.parametrize("index", range(WRITES_OF_ONE), ids=["policy", "passthrough", "route"])
+@pytest.mark.parametrize("index", range(len(_OBJECTS_OF_ONE)), ids=_OBJECTS_OF_ONE)
 def test_a_foreign_object_stops_the_team_with_nothing_written(api: Api, kube: Kube, envoy: Envoy, index: int, check: bool) -> None:
     theirs = gateway_manifests(ONE)[index]
     theirs["metadata"]["labels"] = {"app": "theirs"}
@@ -298,7 +306,7 @@ def test_an_installation_made_by_hand_is_taken_over_in_place(api: Api, kube: Kub
     by_hand[0]["spec"]["extAuth"].update(failOpen=True, recomputeRoute=True)
     api.seed(*by_hand)
     journal = _run(kube, envoy, adopt=["all"])
-    assert {change["action"] for change in journal.listing()} == {"adopt"}
+    assert [change["action"] for change in journal.listing()] == ["create", "adopt", "adopt", "adopt"], "the claim, then what was there"
     assert _stored(api) == _desired(ONE)
     assert api.the("SecurityPolicy", POLICY)["spec"]["extAuth"].get("recomputeRoute") is None
     assert _order(api)[-1] == f"PATCH HTTPRoute {ROUTE}"
@@ -337,7 +345,9 @@ def test_the_order_of_a_removal(api: Api, kube: Kube) -> None:
         f"ASK {HOST}/ 401",
         f"ASK {HOST}/ 404",
         f"DELETE HTTPRoute {PASSTHROUGH}",
+        f"PATCH SecurityPolicy {POLICY}",  # says that it may go
         f"DELETE SecurityPolicy {POLICY}",
+        f"PATCH ConfigMap {CLAIM}",
     ]
     assert all("prometheus" in reason for change in journal.listing() for reason in change["reasons"])
 
@@ -368,8 +378,9 @@ def test_an_app_in_exchange_for_another(api: Api, kube: Kube, envoy: Envoy) -> N
     api.forget()
     _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
     order = _order(api)
-    assert order[0] == f"DELETE HTTPRoute {ROUTE}", "a door is shut before another is opened"
-    assert order[-1] == f"DELETE SecurityPolicy {POLICY}"
+    assert order[0] == f"PATCH ConfigMap {CLAIM}"
+    assert order[1] == f"DELETE HTTPRoute {ROUTE}", "a door is shut before another is opened"
+    assert order[-2:] == [f"DELETE SecurityPolicy {POLICY}", f"PATCH ConfigMap {CLAIM}"]
 
 
 @pytest.mark.parametrize("lag", [0, 50])
@@ -383,7 +394,7 @@ def test_an_app_renamed_on_its_host(api: Api, kube: Kube, lag: int) -> None:
     assert not _run(kube, envoy, renamed).changed
 
 
-@pytest.mark.parametrize("after", range(7))
+@pytest.mark.parametrize("after", range(10))
 def test_a_renaming_may_die_at_any_write(api: Api, kube: Kube, after: int) -> None:
     envoy = Envoy(api, lag=50)
     _run(kube, envoy, ONE)
@@ -428,7 +439,7 @@ def test_a_host_that_another_team_still_has(api: Api, kube: Kube, envoy: Envoy, 
     monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 0.2)
     with pytest.raises(NotReadyError, match="another team"):
         _run(kube, envoy)
-    assert not api.writes
+    assert [str(request) for request in api.writes] == [f"PATCH ConfigMap {CLAIM}"]
 
 
 def test_another_run_for_the_same_team_at_once(api: Api, kube: Kube, envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +494,7 @@ def test_public_paths_come_and_go(api: Api, kube: Kube, envoy: Envoy) -> None:
     assert _stored(api) == _desired(public)
     api.forget()
     journal = _run(kube, envoy, ONE)
-    assert _order(api) == [f"DELETE HTTPRoute {ROUTE}-public"], "the host stays, so nobody waits for a 404"
+    assert _order(api) == [f"DELETE HTTPRoute {ROUTE}-public", f"PATCH ConfigMap {CLAIM}"], "the host stays, so nobody waits for a 404"
     assert "no longer" in journal.listing()[0]["reasons"][0]
 
 
@@ -494,7 +505,7 @@ def _elsewhere(namespace: str = "shared") -> Team:
 def test_a_service_in_another_namespace_gets_its_grant_first(api: Api, kube: Kube, envoy: Envoy) -> None:
     api.namespaces("shared")
     _run(kube, envoy, _elsewhere())
-    assert _order(api)[1].startswith("PATCH ReferenceGrant")
+    assert _order(api)[2].startswith("PATCH ReferenceGrant")
     assert api.the("HTTPRoute", ROUTE)["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "shared"
     assert not _run(kube, envoy, _elsewhere()).changed
 

@@ -17,6 +17,8 @@ import urllib.parse
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _model, _verify
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests, claim, hosts_claim
+from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, HopError, ProbeClient
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -348,13 +350,15 @@ def _live() -> _verify.Live:
         routes=[_route(TEAM.route_name(APP)), _route(TEAM.passthrough_name(APP)), _route(TEAM.release, TEAM.proxy_host)],
         policies=[_policy()],
         deployments=[_deployment(TEAM.release, 2), _deployment(TEAM.store_name, 1)],
+        admission=admission_manifests(TEAM.gateway, platform_labels(TEAM)),
+        claim=claim(TEAM),
     )
 
 
 def test_sound_objects_hold() -> None:
     checks = _verify.judge_objects(TEAM, _live())
     assert [check.line() for check in checks if not check.ok] == []
-    assert len(checks) == 8
+    assert len(checks) == 11
 
 
 def _set(path: str, value: t.Any) -> t.Callable[[_verify.Live], None]:
@@ -372,17 +376,37 @@ def _set(path: str, value: t.Any) -> t.Callable[[_verify.Live], None]:
     return change
 
 
-def _foreign_route(live: _verify.Live) -> None:
-    route = _route("theirs")
-    route["metadata"].update(namespace="elsewhere", labels={})
-    live.routes.append(route)
+def _foreign_route(
+    place: str = "elsewhere", host: str = HOST, labels: dict[str, str] | None = None, grpc: bool = False, overlap: str = "", **parent: str
+) -> t.Callable[[_verify.Live], None]:
+    def change(live: _verify.Live) -> None:
+        route = _route("theirs", host)
+        route["kind"] = "GRPCRoute" if grpc else "HTTPRoute"
+        route["metadata"].update(namespace=place, labels=labels or {})
+        if overlap:
+            route["status"]["parents"][0]["conditions"].append({"type": "RouteRulesOverlap", "status": "True", "reason": "Overlap", "message": overlap})
+        if parent:
+            route["spec"]["parentRefs"] = [parent]
+        (live.grpc_routes if grpc else live.routes).append(route)
+
+    return change
 
 
-def _foreign_policy(live: _verify.Live) -> None:
-    policy = _policy()
-    policy["metadata"]["name"] = "empty"
-    policy["spec"] = {"targetRefs": [{"kind": "HTTPRoute", "name": TEAM.route_name(APP), "sectionName": "rule"}]}
-    live.policies.append(policy)
+def _foreign_policy(labels: dict[str, str] | None = None, place: str = "monitoring-team-a", **spec: t.Any) -> t.Callable[[_verify.Live], None]:
+    def change(live: _verify.Live) -> None:
+        policy = _policy()
+        policy["metadata"].update(name="empty", namespace=place, labels=labels or {})
+        policy["spec"] = spec
+        live.policies.append(policy)
+
+    return change
+
+
+def _target(name: str, **more: str) -> dict[str, t.Any]:
+    return {"kind": "HTTPRoute", "name": name, **more}
+
+
+OURS = TEAM.owner_labels(APP)
 
 
 _MISSING_BACKEND = [
@@ -428,8 +452,30 @@ _MISSING_BACKEND = [
         pytest.param(_set("policies.0.status", {}), ["no status"], id="policy found no target"),
         pytest.param(_set("policies.0.metadata.generation", 2), ["generation 2"], id="policy status stale"),
         pytest.param(_set("policies.0.status.ancestors.0.conditions", _conditions(Accepted="True", Overridden="True")), ["Overridden"], id="overridden"),
-        pytest.param(_foreign_policy, ["monitoring-team-a/empty", "replaces ours"], id="a second policy"),
-        pytest.param(_foreign_route, ["elsewhere/theirs", HOST], id="a foreign route on the host"),
+        pytest.param(
+            _foreign_policy(targetRefs=[_target(TEAM.route_name(APP), sectionName="rule")]), ["monitoring-team-a/empty", "replaces ours"], id="a second policy"
+        ),
+        pytest.param(_foreign_policy(OURS, targetRefs=[_target(TEAM.route_name(APP))]), ["monitoring-team-a/empty"], id="a second policy with our mark"),
+        pytest.param(_foreign_policy(targetRef=_target(TEAM.passthrough_name(APP))), [TEAM.passthrough_name(APP)], id="by the older field"),
+        pytest.param(
+            _foreign_policy(targetSelectors=[{"kind": "HTTPRoute"}]), ["monitoring-team-a/empty", TEAM.release], id="a policy that selects every route"
+        ),
+        pytest.param(
+            _foreign_policy(targetSelectors=[{"kind": "HTTPRoute", "matchLabels": {"gateway-auth/team": "team-a"}}]),
+            ["monitoring-team-a/empty", TEAM.route_name(APP)],
+            id="a policy that selects ours",
+        ),
+        pytest.param(_set("policies.0.metadata.annotations", {"gateway-auth/remove": "true"}), ["gateway-auth/remove", "onboard_team"], id="protection lifted"),
+        pytest.param(_foreign_route(), ["HTTPRoute elsewhere/theirs", HOST], id="a foreign route on the host"),
+        pytest.param(_foreign_route(overlap="with ours"), ["elsewhere/theirs", "with ours"], id="a foreign route that overlaps"),
+        pytest.param(_foreign_route(host=TEAM.proxy_host), ["elsewhere/theirs", TEAM.proxy_host], id="a foreign route on the proxy's host"),
+        pytest.param(_foreign_route("monitoring-team-a"), ["monitoring-team-a/theirs"], id="a route in the team's namespace"),
+        pytest.param(_foreign_route("monitoring-team-a", labels=OURS), ["monitoring-team-a/theirs"], id="a route with our mark"),
+        pytest.param(_foreign_route(grpc=True), ["GRPCRoute elsewhere/theirs"], id="a GRPCRoute"),
+        pytest.param(
+            _foreign_route(name="main", namespace="gateway-envoy", sectionName="http"), ["elsewhere/theirs"], id="a foreign route on the plain listener"
+        ),
+        pytest.param(_foreign_route(name="set", kind="ListenerSet"), ["elsewhere/theirs"], id="a foreign route on a ListenerSet"),
     ],
 )
 def test_unsound_objects_are_named(change: t.Callable[[_verify.Live], None], words: list[str]) -> None:
@@ -440,6 +486,65 @@ def test_unsound_objects_are_named(change: t.Callable[[_verify.Live], None], wor
     for word in words:
         assert word in failed[0].line()
     assert failed[0].remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(_foreign_route(host="other.example.test"), id="a route on another host"),
+        pytest.param(_foreign_route(host="*.example.test"), id="a wildcard"),
+        pytest.param(_foreign_route(name="other", namespace="gateway-envoy"), id="a route on another Gateway"),
+        pytest.param(_foreign_route(name="main"), id="a route on a Gateway of its own namespace"),
+        pytest.param(_foreign_policy(targetRefs=[_target("theirs")]), id="a policy of another route"),
+        pytest.param(_foreign_policy(targetSelectors=[{"kind": "HTTPRoute", "matchLabels": {"app": "theirs"}}]), id="a policy that selects others"),
+        pytest.param(_foreign_policy(targetSelectors=[{"kind": "GRPCRoute"}]), id="a policy for GRPCRoutes"),
+        pytest.param(_foreign_policy(place="elsewhere", targetRefs=[_target(TEAM.route_name(APP))]), id="a policy in another namespace"),
+    ],
+)
+def test_what_touches_nothing_of_the_team_is_let_be(change: t.Callable[[_verify.Live], None]) -> None:
+    live = _live()
+    change(live)
+    assert [check.line() for check in _verify.judge_objects(TEAM, live) if not check.ok] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(_set("admission.0", None), ["gateway-auth-hosts.gateway-envoy.main isn't there", "prepare_gateway"], id="a policy gone"),
+        pytest.param(_set("admission.3", None), ["Binding gateway-auth-policies", "prepare_gateway"], id="a binding gone"),
+        pytest.param(_set("admission.1.spec.validationActions", ["Audit"]), ["validationActions", "prepare_gateway"], id="bound without a bite"),
+        pytest.param(_set("admission.0.spec.failurePolicy", "Ignore"), ["failurePolicy"], id="errors pass"),
+        pytest.param(lambda live: setattr(live, "claim", None), [TEAM.claim_name, "isn't there", "onboard_team"], id="no claim"),
+        pytest.param(lambda live: live.claim["data"].pop(f"host.{HOST}"), [TEAM.claim_name, HOST], id="a host not claimed"),
+        pytest.param(lambda live: live.claim["metadata"]["labels"].pop("gateway-auth/claim"), ["gateway-auth/claim"], id="a claim that isn't bound"),
+    ],
+)
+def test_what_the_api_server_does_not_guard_is_a_warning(change: t.Callable[[_verify.Live], None], words: list[str]) -> None:
+    live = _live()
+    change(live)
+    [check] = [check for check in _verify.judge_objects(TEAM, live) if not check.ok]
+    assert not check.failed
+    for word in words:
+        assert word in check.line()
+    assert check.remedy
+    opted_out = dataclasses.replace(TEAM, gateway=dataclasses.replace(TEAM.gateway, admission_policy=False))
+    assert [other for other in _verify.judge_objects(opted_out, live) if not other.ok] == []
+
+
+def test_a_claim_on_hosts_alone_is_what_gitops_files_have() -> None:
+    live = _live()
+    live.claim = hosts_claim(claim(TEAM))
+    assert [check.line() for check in _verify.judge_objects(TEAM, live) if not check.ok] == []
+    live.claim["data"].pop(f"host.{HOST}")
+    assert [check.id for check in _verify.judge_objects(TEAM, live) if not check.ok] == ["claim"]
+
+
+def test_what_guards_and_cannot_be_read_is_not_judged() -> None:
+    live = _live()
+    live.admission, live.claim, live.whole_claim = None, None, False
+    assert [check.line() for check in _verify.judge_objects(TEAM, live) if not check.ok] == []
+    grouped = dataclasses.replace(TEAM, allowed_groups=(_model.Group("", "known by name"),))
+    assert not [check for check in _verify.judge_objects(grouped, _live()) if check.id == "claim"]
 
 
 def test_an_app_without_pods_only_warns() -> None:
