@@ -811,6 +811,7 @@ class _Judge:
             node_selector=var("node_selector"),
             tolerations=tuple({key: value for key, value in item.items() if value is not None} for item in var("tolerations")),
             metrics=var("metrics"),
+            network_policies=var("network_policies"),
             helm_values=var("helm_values"),
             waivers=tuple(Waiver(**item) for item in var("waivers")),
             owners=tuple(var("owners")),
