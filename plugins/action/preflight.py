@@ -13,6 +13,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import ONBOARD, ROTATE
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections import collection_version
@@ -23,7 +24,11 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registratio
 class ActionModule(BatchAction):
     """All problems of a team in one message; nothing is written."""
 
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"phase": {"type": "str", "default": ONBOARD, "choices": [ONBOARD, ROTATE]}}
+
     def prepare(self, teams: dict[str, Team]) -> None:
+        if self.options["phase"] == ROTATE:
+            return
         self._platform: dict[t.Any, list[_preflight.Problem]] = {}
         for team in teams.values():
             key = (team.cluster, team.gateway)
@@ -33,7 +38,8 @@ class ActionModule(BatchAction):
 
     def _check_helm(self, teams: list[Team]) -> None:
         """Helm and the chart matter only where a release will change: otherwise no process starts."""
-        self._writes: dict[str, bool] = {}
+        self._upgrades: dict[str, bool] = {}
+        self._known: dict[str, Team] = {}
         self._releases: dict[str, _helm.Release | None] = {}
         versions: dict[Chart, str] = {}
         proven: set[Chart] = set()
@@ -42,10 +48,10 @@ class ActionModule(BatchAction):
             if team.chart not in versions:
                 versions[team.chart] = _helm.chart_version(team.chart)
             self._releases[team.name] = release
-            known = from_cluster(team)
+            known = self._known[team.name] = from_cluster(team)
             # A team with groups that nobody has looked up yet has no release of ours either.
-            self._writes[team.name] = bool(known.named_groups or _helm.upgrade_reasons(release, versions[team.chart], release_values(known)))
-            if not self._writes[team.name]:
+            self._upgrades[team.name] = bool(known.named_groups or _helm.upgrade_reasons(release, versions[team.chart], release_values(known)))
+            if not self._upgrades[team.name]:
                 continue
             if not proven:
                 _helm.check_pair(_helm.helm_version(), collection_version("kubernetes.core"))
@@ -55,12 +61,19 @@ class ActionModule(BatchAction):
 
     def for_team(self, team: Team) -> Outcome:
         kube = connect(team.cluster)
+        if self.options["phase"] == ROTATE:
+            # In an emergency the rest may be as it is: only what would end the rotation halfway counts.
+            return self._judged([] if self.check_mode else _preflight.rights_problems(kube, team, ROTATE))
+        will_write = self._upgrades[team.name] or _preflight.routes_change(kube, self._known[team.name])
         problems = [
             *self._platform[(team.cluster, team.gateway)],
-            *_preflight.team_problems(kube, team, will_write=self._writes[team.name], reads_entra=has_identity()),
+            *_preflight.team_problems(kube, team, will_write=will_write, reads_entra=has_identity()),
             *_preflight.foreign_problems(kube, team, self._releases[team.name], self.adopted),
             *self._azure_problems(team),
         ]
+        return self._judged(problems)
+
+    def _judged(self, problems: list[_preflight.Problem]) -> Outcome:
         hard = [problem for problem in problems if not (problem.soft and self.check_mode)]
         if hard:
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))

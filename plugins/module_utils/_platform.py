@@ -15,7 +15,13 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import carries_our_headers, client_policies, governing_policy
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import (
+    carries_our_headers,
+    client_policies,
+    governing_policy,
+    rights_problems,
+)
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import PREPARE
 
 try:
     import yaml
@@ -39,15 +45,22 @@ def prepare(team: Team, journal: Journal) -> None:
     desired = platform_manifests(gateway, platform_labels(team), team.domain)
     if _somebody_elses_policy_serves(journal, gateway):
         desired = [obj for obj in desired if obj["kind"] != "ClientTrafficPolicy"]
-    touched = [obj for obj in desired if journal.settle(obj) is not None]
+    planned = [(obj, journal.plan(obj, _live(journal, obj))) for obj in desired]
+    touched = [obj for obj, change in planned if change is not None]
+    if touched and not journal.check:
+        problems = rights_problems(journal.kube, team, PREPARE, kinds={obj["kind"] for obj in touched})
+        if problems:
+            raise GatewayAuthError("\n".join(str(problem) for problem in problems))
+    for _obj, change in planned:
+        if change is not None:
+            journal.carry_out(change)
     if journal.check:
         return
     deadline = time.monotonic() + _TIMEOUT_S
     for obj in touched:
         judge = policy_verdict if obj["kind"] == "ClientTrafficPolicy" else route_verdict
         while True:
-            live = journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"])
-            verdict = judge(live or obj, gateway)
+            verdict = judge(_live(journal, obj) or obj, gateway)
             if verdict.ok:
                 break
             if time.monotonic() > deadline:
@@ -55,6 +68,10 @@ def prepare(team: Team, journal: Journal) -> None:
                     f"{describe(obj)} was not accepted within {_TIMEOUT_S:.0f} s: {verdict.why}.", "See docs/troubleshooting.md, 'not accepted'."
                 )
             time.sleep(_POLL_S)
+
+
+def _live(journal: Journal, obj: Object) -> Object | None:
+    return journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"])
 
 
 def _somebody_elses_policy_serves(journal: Journal, gateway: GatewayRef) -> bool:

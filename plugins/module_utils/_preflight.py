@@ -17,10 +17,11 @@ import typing as t
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, gateway_addresses, policy_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe, resource_of
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import refuse_foreign
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_object, refuse_foreign
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import CLUSTER, ONBOARD, VERBS, needs
 
 Object = dict[str, t.Any]
 
@@ -29,24 +30,6 @@ Object = dict[str, t.Any]
 REFUSED_ENVOYS = {(1, 37, 0): "it drops Location and Set-Cookie of every login redirect (envoyproxy/gateway#8202); Envoy 1.37.1 mends it"}
 
 _POLICY_CRD = "securitypolicies.gateway.envoyproxy.io"
-
-# What a first onboarding of a team writes, in its own namespace.
-_NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("v1", "Secret", ("get", "list", "create", "patch", "update", "delete")),
-    ("v1", "Service", ("get", "create", "patch")),
-    ("v1", "ServiceAccount", ("get", "create", "patch")),
-    ("v1", "ConfigMap", ("get", "create", "patch")),
-    ("apps/v1", "Deployment", ("get", "create", "patch")),
-    ("policy/v1", "PodDisruptionBudget", ("get", "create", "patch")),
-    ("networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch")),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),
-    ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
-    # To see that a rollout ends, and why one doesn't.
-    ("v1", "Pod", ("list",)),
-    # To find what is ours and no longer wanted.
-    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", ("list",)),
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -251,7 +234,7 @@ def team_problems(kube: Kube, team: Team, *, will_write: bool, reads_entra: bool
     for app in team.apps:
         problems += _service_problems(kube, app)
     if will_write:
-        problems += _permission_problems(kube, team)
+        problems += rights_problems(kube, team, ONBOARD)
     return problems
 
 
@@ -270,12 +253,9 @@ def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.C
     ]
     # Only names matter here, and ids of groups that are merely named aren't known yet.
     desired += gateway_manifests(team.resolved(team.client_id, dict.fromkeys(team.named_groups, "unknown yet")))
-    places = sorted({(obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"]) for obj in desired if obj["kind"] != "Secret"})
-    found = {
-        (kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for version, kind, place in places for item in kube.list(version, kind, place)
-    }
+    found = _beside(kube, [obj for obj in desired if obj["kind"] != "Secret"])
     for obj in desired:
-        key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+        key = _key(obj)
         live = kube.get("v1", "Secret", key[2], key[1]) if obj["kind"] == "Secret" else found.get(key)
         try:
             if live is not None:
@@ -283,6 +263,28 @@ def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.C
         except ForeignObjectError as exc:
             problems.append(Problem(exc.message, exc.remedy))
     return problems
+
+
+def routes_change(kube: Kube, team: Team) -> bool:
+    """Whether this run will write routes, policies or grants (as far as can be told without a dry run)."""
+    desired = {_key(obj): obj for obj in gateway_manifests(team)}
+    live = _beside(kube, desired.values())
+    for key, obj in desired.items():
+        change = plan_object(obj, live.get(key), ["all"])
+        if change is not None and not change.uncertain:
+            return True
+    mark = team.owner_labels().items()
+    return any(key not in desired and mark <= (obj["metadata"].get("labels") or {}).items() for key, obj in live.items())
+
+
+def _key(obj: Object) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _beside(kube: Kube, objects: t.Iterable[Object]) -> dict[tuple[str, str, str], Object]:
+    """Everything of the kinds of these objects in their namespaces."""
+    places = sorted({(obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"]) for obj in objects})
+    return {_key(item): item for version, kind, place in places for item in kube.list(version, kind, place)}
 
 
 def _registration_problems(team: Team) -> list[Problem]:
@@ -364,24 +366,37 @@ def _service_problems(kube: Kube, app: App) -> list[Problem]:
     return []
 
 
-def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
-    missing = []
-    if kube.get("v1", "Namespace", team.namespace) is None and not kube.allowed("create", "v1", "Namespace"):
-        missing.append("create namespaces (or let somebody create it)")
-    for api_version, kind, verbs in _NEEDED:
-        group, plural = resource_of(api_version, kind)
-        denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, team.namespace)]
-        if denied:
-            missing.append(f"{', '.join(denied)} {plural}{'.' + group if group else ''}")
-    if team.makes_secret and not kube.allowed("get", "v1", "Pod", team.namespace, subresource="log"):
-        # Before an old client secret is revoked, the pods' logs are asked whether the new one was refused.
-        missing.append("get pods/log")
-    for place in sorted({app.service.namespace for app in team.apps} - {team.namespace}):
-        denied = [verb for verb in ("create", "patch", "delete") if not kube.allowed(verb, "gateway.networking.k8s.io/v1beta1", "ReferenceGrant", place)]
-        if denied:
-            missing.append(f"{', '.join(denied)} referencegrants.gateway.networking.k8s.io (in {place})")
-    if not missing:
-        return []
+def rights_problems(kube: Kube, team: Team, *phases: str, kinds: t.Collection[str] = ()) -> list[Problem]:
+    """What this identity may not do of what these phases need (``_rights``), one problem for each namespace.
+
+    ``kinds``: ask for these kinds of objects alone.
+    """
+    allowed: dict[tuple[str, str, str], bool] = {}  # namespace, resource, verb
+    for need in needs(team, phases):
+        right = need.right
+        if kinds and right.kind not in kinds:
+            continue
+        if right.place == CLUSTER and right.kind == "Namespace" and kube.get("v1", "Namespace", team.namespace) is not None:
+            continue  # nobody has to make it
+        for verb in right.verbs:
+            key = (need.namespace, right.full_name, verb)
+            if key not in allowed:
+                name = next(iter(right.names), "")
+                allowed[key] = kube.allowed(verb, right.api_version, right.kind, need.namespace, name, right.subresource)
+    missing: dict[str, dict[str, set[str]]] = {}
+    for (namespace, resource, verb), granted in allowed.items():
+        if not granted:
+            missing.setdefault(namespace, {}).setdefault(resource, set()).add(verb)
     return [
-        Problem(f"This identity may not, in namespace {team.namespace}: {'; '.join(missing)}.", "Grant these verbs to the identity of gateway_auth_cluster.")
+        Problem(
+            f"This identity may not, in {f'namespace {namespace}' if namespace else 'the whole cluster'}: {_listed(resources)}.",
+            ("" if namespace else f"Let somebody create namespace {team.namespace}, or: ")
+            + "Grant these verbs to the identity of gateway_auth_cluster: docs/rbac.md has the Roles, playbooks/render_rights.yml writes them.",
+        )
+        for namespace, resources in missing.items()
     ]
+
+
+def _listed(missing: t.Mapping[str, t.Collection[str]]) -> str:
+    """``create, patch secrets; list pods``"""
+    return "; ".join(f"{', '.join(verb for verb in VERBS if verb in verbs)} {resource}" for resource, verbs in missing.items())

@@ -57,6 +57,7 @@ def _platform(api: Api, given: Object, *, releases: bool = False, without: t.Col
         api.seed(*parts.services(team))
     if releases:
         api.seed(*(release_record(team) for team in teams))
+        api.seed(*(obj for team in teams for obj in gateway_manifests(team)), manager="gateway-auth")
     api.read_only = True
 
 
@@ -80,6 +81,43 @@ def test_without_a_change_no_process_starts_and_no_right_is_asked_for(api: Api, 
     assert not any(outcome["failed"] for outcome in _run(given).values())
     assert _asked(tmp_path) == []
     assert not any(request.kind == "SelfSubjectAccessReview" for request in api.journal)
+
+
+def test_rights_are_asked_for_where_only_a_policy_changes(api: Api, kubeconfig: str, tmp_path: pathlib.Path) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given, releases=True)
+    api.denied = {("patch", "securitypolicies")}
+    assert not _run(given)["team-a"]["failed"]
+    name = Team.from_dict(given["team-a"]).policy_name(Team.from_dict(given["team-a"]).apps[0])
+    api.edit("SecurityPolicy", name, lambda obj: obj["spec"]["extAuth"].update(failOpen=True))
+    outcome = _run(given)["team-a"]
+    assert outcome["failed"]
+    for word in ("patch securitypolicies.gateway.envoyproxy.io", "monitoring-team-a", "docs/rbac.md"):
+        assert word in outcome["msg"]
+    assert _asked(tmp_path) == [], "Helm has nothing to do with it"
+
+
+def test_rights_are_asked_for_where_an_app_left(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given, releases=True)
+    one_app = models(kubeconfig, **VOUCHED, apps=[given["team-a"]["apps"][0]])
+    team = Team.from_dict(one_app["team-a"])
+    api.seed(release_record(team, revision=2))
+    api.denied = {("delete", "httproutes")}
+    outcome = _run(one_app)["team-a"]
+    assert outcome["failed"] and "delete httproutes.gateway.networking.k8s.io" in outcome["msg"]
+
+
+def test_before_a_rotation_only_its_rights_count(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig)
+    _platform(api, given, without=["Gateway", "Service", "GatewayClass"])
+    assert not _run(given, phase="rotate")["team-a"]["failed"]
+    api.denied = {("create", "secrets"), ("delete", "httproutes")}
+    assert not _run(given, phase="rotate")["team-a"]["failed"]
+    api.denied = {("patch", "deployments")}
+    outcome = _run(given, phase="rotate")["team-a"]
+    assert outcome["failed"] and "patch deployments.apps" in outcome["msg"] and "monitoring-team-a" in outcome["msg"]
+    assert not _run(given, phase="rotate", check=True)["team-a"]["failed"]
 
 
 @pytest.mark.parametrize(("check", "failed"), [(True, False), (False, True)], ids=["check mode", "live"])
