@@ -23,8 +23,9 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils import _entr
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import GatewayRef, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
+from ansible_collections.platform.gateway_auth.plugins.module_utils._running import platform_versions, proxy_versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
     Check,
     Live,
@@ -32,6 +33,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._verify impo
     report,
     verify_team,
 )
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
@@ -59,6 +61,11 @@ class ActionModule(BatchAction):
         """Routes and policies of the whole cluster in one call each, where the identity may."""
         self._routes: dict[Kube, list[t.Any] | None] = {}
         self._policies: dict[Kube, list[t.Any] | None] = {}
+        self._versions: dict[tuple[Kube, GatewayRef], list[Found]] = {}
+        for team in teams.values():
+            key = (connect(team.cluster), team.gateway)
+            if key not in self._versions:
+                self._versions[key] = platform_versions(*key)
         for kube in {connect(team.cluster) for team in teams.values()}:
             self._routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "HTTPRoute"))
             self._policies[kube] = _allowed(lambda kube=kube: kube.list(ENVOY_API, "SecurityPolicy"))
@@ -97,6 +104,7 @@ class ActionModule(BatchAction):
         live.routes = kube.list(GATEWAY_API, "HTTPRoute", team.namespace) if routes is None else routes
         live.policies = kube.list(ENVOY_API, "SecurityPolicy", team.namespace) if policies is None else policies
         live.deployments = kube.list("apps/v1", "Deployment", team.namespace)
+        live.versions = list(self._versions[(kube, team.gateway)])
         self._read_log(kube, team, live)
         self._read_secret(kube, team, live)
         return live
@@ -109,8 +117,9 @@ class ActionModule(BatchAction):
             return
         pods = _allowed(lambda: kube.list("v1", "Pod", team.namespace, labels))
         if pods is None:
-            live.unread.append(f"pods in namespace {team.namespace} can't be listed, so the proxy's log isn't judged")
+            live.unread.append(f"pods in namespace {team.namespace} can't be listed, so the proxy's version and log aren't judged")
             return
+        live.versions += proxy_versions(pods)
         live.proxy_log = "\n".join(kube.logs(team.namespace, pod["metadata"]["name"], tail=LOG_LINES) for pod in pods)
 
     @staticmethod

@@ -11,34 +11,36 @@ with its remedy; all are collected before anything is reported.
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, gateway_addresses, policy_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_object, refuse_foreign
 from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import CLUSTER, ONBOARD, VERBS, needs
+from ansible_collections.platform.gateway_auth.plugins.module_utils._running import platform_versions
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import NAMES, Found, judge, unread
 
 Object = dict[str, t.Any]
 
-# Envoy 1.37.0 (Envoy Gateway 1.7.0) drops Location and Set-Cookie of a denied request: nobody can log in.
-# https://github.com/envoyproxy/gateway/issues/8202
-REFUSED_ENVOYS = {(1, 37, 0): "it drops Location and Set-Cookie of every login redirect (envoyproxy/gateway#8202); Envoy 1.37.1 mends it"}
-
 _POLICY_CRD = "securitypolicies.gateway.envoyproxy.io"
+
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something that keeps a run from starting. ``soft``: a finding in check mode, an error live. ``ours``: what prepare_gateway mends."""
+    """Something that keeps a run from starting. ``soft``: a finding in check mode, an error live. ``ours``: what prepare_gateway mends.
+
+    ``warning``: never more than a finding.
+    """
 
     text: str
     remedy: str
     soft: bool = False
     ours: bool = False
+    warning: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} {self.remedy}"
@@ -63,7 +65,7 @@ def platform_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
                     f"Listener '{name}' of Gateway {where} speaks {listener.get('protocol')}, expected {protocol}.", f"Correct gateway_auth_gateway.{option}."
                 )
             )
-    return problems + _envoy_problems(kube, reference) + _header_policy_problems(kube, reference, gateway)
+    return problems + version_problems(platform_versions(kube, reference)) + _header_policy_problems(kube, reference, gateway)
 
 
 def _crd_problems(kube: Kube) -> list[Problem]:
@@ -104,28 +106,11 @@ def _class_problems(kube: Kube, gateway: Object) -> list[Problem]:
     return []
 
 
-def _envoy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
-    labels = {"gateway.envoyproxy.io/owning-gateway-name": reference.name, "gateway.envoyproxy.io/owning-gateway-namespace": reference.namespace}
-    try:
-        pods = kube.list("v1", "Pod", "", labels)
-    except ForbiddenError:
-        return []  # reading pods of Envoy Gateway's namespace is a right some platforms keep; verify's login redirect check still bites
-    problems = {}
-    for pod in pods:
-        for container in pod["spec"].get("containers") or []:
-            version = _envoy_version(container)
-            if version in REFUSED_ENVOYS:
-                number = ".".join(map(str, version))
-                text = f"The Gateway runs Envoy {number} ({describe(pod)}): {REFUSED_ENVOYS[version]}."
-                problems[version] = Problem(text, "Upgrade Envoy Gateway to 1.7.1 or newer (1.8 is the floor here), or the image in EnvoyProxy.")
-    return list(problems.values())
-
-
-def _envoy_version(container: Object) -> tuple[int, ...]:
-    if container.get("name") != "envoy":
-        return ()
-    match = re.search(r":[\w-]*?v?(\d+)\.(\d+)\.(\d+)", str(container.get("image")))
-    return tuple(int(part) for part in match.groups()) if match else ()
+def version_problems(found: t.Collection[Found]) -> list[Problem]:
+    """Which of these versions are known to be bad, and which aren't known."""
+    problems = [Problem(judgement.text, judgement.entry.remedy, warning=not judgement.refused) for judgement in judge(found)]
+    unknown = [f"The version of {NAMES[item.component]} ({item.where}) isn't known: {item.unread}." for item in unread(found)]
+    return problems + [Problem(text, "docs/versions.md lists those that won't do.", warning=True) for text in unknown]
 
 
 def _header_policy_problems(kube: Kube, reference: GatewayRef, gateway: Object) -> list[Problem]:

@@ -219,7 +219,7 @@ def _gateway_api(team: Team) -> Object:
     }
 
 
-def _proxy_selector(team: Team) -> dict[str, str]:
+def proxy_labels(team: Team) -> dict[str, str]:
     """The chart's labels of the proxy's pods."""
     return {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
 
@@ -234,12 +234,12 @@ def _proxy_network_policy(team: Team) -> Object:
     ingress: list[Object] = [{"from": [envoys], "ports": [{"port": "http"}]}]
     if team.metrics:
         ingress.append({"from": [{"namespaceSelector": {}}], "ports": [{"port": "metrics"}]})
-    labels = {**_proxy_selector(team), "app.kubernetes.io/component": "authentication-proxy", **team.labels}
+    labels = {**proxy_labels(team), "app.kubernetes.io/component": "authentication-proxy", **team.labels}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": team.release, "labels": labels},
-        "spec": {"podSelector": {"matchLabels": _proxy_selector(team)}, "policyTypes": ["Ingress"], "ingress": ingress},
+        "spec": {"podSelector": {"matchLabels": proxy_labels(team)}, "policyTypes": ["Ingress"], "ingress": ingress},
     }
 
 
@@ -248,7 +248,7 @@ def _spread(team: Team, key: str) -> Object:
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _proxy_selector(team)},
+        "labelSelector": {"matchLabels": proxy_labels(team)},
         "matchLabelKeys": ["pod-template-hash"],
     }
 
@@ -328,7 +328,7 @@ def _store_network_policy(team: Team) -> Object:
         "spec": {
             "podSelector": {"matchLabels": _store_selector(team)},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {"matchLabels": _proxy_selector(team)}}], "ports": [{"port": "redis"}]}],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": proxy_labels(team)}}], "ports": [{"port": "redis"}]}],
         },
     }
 

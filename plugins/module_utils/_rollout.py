@@ -23,6 +23,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import proxy_labels
 
 Object = dict[str, t.Any]
 
@@ -122,7 +123,7 @@ def wait_drained(
     One that ends goes on answering for some seconds, and refreshes sessions, with what it started with.
     """
     deadline = clock() + timeout
-    selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+    selector = proxy_labels(team)
     while True:
         # One that failed or was evicted runs nothing any more, however long it stays listed.
         pods = [pod for pod in kube.list("v1", "Pod", team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]

@@ -65,9 +65,7 @@ def _remove(sandbox: Sandbox, manifests: list[Object]) -> None:
 
 
 @pytest.fixture(scope="module", params=_rights.SCOPES)
-def life(
-    request: pytest.FixtureRequest, sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPathFactory
-) -> collections.abc.Iterator[Life]:
+def life(request: pytest.FixtureRequest, sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Life]:
     """prepare, onboard, again, changed groups, what was deleted by hand, a smaller release, an app removed, verify, rotate."""
     shape = str(request.param)
     folder = tmp_path_factory.mktemp(shape)
@@ -177,7 +175,11 @@ def test_no_right_is_superfluous(life: Life) -> None:
         places = {space.get(right.place, ""), right.names[0] if right.kind == "Namespace" and right.names else ""}
         if right.kind == "Namespace":
             places |= {life.namespace, ""}
-        idle += [f"{right.place}: {verb} {right.full_name}" for verb in right.verbs if not any((verb, right.group, right.resource, place) in used for place in places)]
+        idle += [
+            f"{right.place}: {verb} {right.full_name}"
+            for verb in right.verbs
+            if not any((verb, right.group, right.resource, place) in used for place in places)
+        ]
     assert idle == []
 
 

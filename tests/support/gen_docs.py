@@ -5,7 +5,7 @@
 """Write the tables that documents take from the code; ``--check`` only says whether they are current.
 
 Variables come from roles/gateway_auth/meta/argument_specs.yml, Graph's permissions from plugins/module_utils/_graph_permissions.py, rights
-in the cluster from plugins/module_utils/_rights.py.
+in the cluster from plugins/module_utils/_rights.py, versions from plugins/module_utils/_known_bad.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ SHORT = ROOT / "README.md"
 LONG = ROOT / "docs" / "variables.md"
 ENTRA = ROOT / "docs" / "entra.md"
 RBAC = ROOT / "docs" / "rbac.md"
+VERSIONS = ROOT / "docs" / "versions.md"
 BEGIN, END = "<!-- {0}: made by tests/support/gen_docs.py -->", "<!-- end of {0} -->"
 
 # With this permission alone the default works. What else Graph may ask for, by operation: what happens where it isn't granted.
@@ -167,14 +168,30 @@ def rights_page(page: str) -> str:
             why = "; ".join(part for part in (right.why, right.rare and f"used rarely: {right.rare}") if part)
             condition = _rights.WHEN[right.when][0]
             without = right.without or "refused before the first write"
-            lines.append(f"| {resource} | {', '.join(right.verbs)} | {', '.join(right.phases)} | {why}{f' (if {condition})' if condition else ''} | {without} |")
+            lines.append(
+                f"| {resource} | {', '.join(right.verbs)} | {', '.join(right.phases)} | {why}{f' (if {condition})' if condition else ''} | {without} |"
+            )
         page = with_table(page, f"rights in {title.replace('`', '')}", "\n".join(lines))
     account = _rights.Subject("ServiceAccount", "gateway-auth", "awx")
     example = team({"cluster": {"uid": "00000000-0000-4000-8000-000000000000"}})
     for scope, phases in (("cluster", _rights.PHASES), ("namespaces", tuple(phase for phase in _rights.PHASES if phase != _rights.PREPARE))):
-        documents = yaml.safe_dump_all(_rights.rbac_manifests([example], account, scope=scope, phases=phases), sort_keys=False, default_flow_style=None, width=150)
+        documents = yaml.safe_dump_all(
+            _rights.rbac_manifests([example], account, scope=scope, phases=phases), sort_keys=False, default_flow_style=None, width=150
+        )
         page = with_table(page, f"Roles, scope {scope}", f"```yaml\n{documents}```")
     return page
+
+
+def known_bad_table() -> str:
+    from ansible_collections.platform.gateway_auth.plugins.module_utils._known_bad import KNOWN_BAD
+    from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import NAMES
+
+    lines = ["| versions | | because | remedy |", "|---|---|---|---|"]
+    for entry in KNOWN_BAD:
+        versions = " with ".join(f"{NAMES[component]} `{wanted}`" for component, wanted in entry.versions.items())
+        since = f", from {entry.since}" if entry.since else ""
+        lines.append(f"| {versions} | {entry.verdict}{since} | {entry.why} ([{entry.id}]({entry.link})) | {entry.remedy} |")
+    return "\n".join(lines)
 
 
 def with_table(page: str, name: str, table: str) -> str:
@@ -195,6 +212,7 @@ def wanted() -> dict[pathlib.Path, str]:
         LONG: long_page(spec),
         ENTRA: with_table(entra, "permissions", permission_table(table)),
         RBAC: rights_page(RBAC.read_text(encoding="utf-8")),
+        VERSIONS: with_table(VERSIONS.read_text(encoding="utf-8"), "known-bad versions", known_bad_table()),
     }
 
 
