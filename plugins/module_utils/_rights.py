@@ -315,7 +315,17 @@ def rbac_manifests(
                 by_namespace.setdefault("" if cluster_wide else need.namespace, []).append(need.right)
             elif need.namespace:
                 by_namespace.setdefault(need.namespace, []).append(need.right)
-    return [obj for namespace in sorted(by_namespace) for obj in _role(name, namespace, by_namespace[namespace], subject)]
+    everywhere = {(right.full_name, verb) for right in by_namespace.get("", ()) if not right.names for verb in right.verbs}
+    manifests = []
+    for namespace, rights in sorted(by_namespace.items()):
+        if namespace:  # what is granted everywhere needn't be granted here
+            rights = [_less(right, everywhere) for right in rights]
+        manifests += _role(name, namespace, [right for right in rights if right.verbs], subject)
+    return manifests
+
+
+def _less(right: Right, everywhere: t.Collection[tuple[str, str]]) -> Right:
+    return dataclasses.replace(right, verbs=tuple(verb for verb in right.verbs if (right.full_name, verb) not in everywhere))
 
 
 def _role(name: str, namespace: str, rights: list[Right], subject: Subject) -> list[Object]:

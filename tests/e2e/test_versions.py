@@ -28,9 +28,7 @@ def identity(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iden
 
 
 @pytest.fixture
-def play(
-    sandbox: Sandbox, onboarded: Inventory, identity: Identity, tmp_path: pathlib.Path
-) -> collections.abc.Callable[[str, Doctor], tuple[Run, list[str]]]:
+def play(sandbox: Sandbox, onboarded: Inventory, identity: Identity, tmp_path: pathlib.Path) -> collections.abc.Callable[[str, Doctor], tuple[Run, list[str]]]:
     """Run a playbook for team a with the API server seen through a pane; what it said and wrote."""
 
     def run(playbook: str, doctor: Doctor) -> tuple[Run, list[str]]:
@@ -68,9 +66,7 @@ def test_a_bad_version_is_refused_and_reported(
 
 
 @pytest.mark.parametrize("playbook", ["onboard_team", "verify_team"])
-def test_a_version_that_is_not_known_is_told_and_stops_nothing(
-    play: collections.abc.Callable[[str, Doctor], tuple[Run, list[str]]], playbook: str
-) -> None:
+def test_a_version_that_is_not_known_is_told_and_stops_nothing(play: collections.abc.Callable[[str, Doctor], tuple[Run, list[str]]], playbook: str) -> None:
     run, writes = play(playbook, image_of("envoy", f"{MIRROR}/envoy@sha256:0123"))
     run.must()
     assert writes == []
