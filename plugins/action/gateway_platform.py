@@ -30,12 +30,15 @@ class ActionModule(BatchAction):
             return Outcome(msg=f"The same Gateway as team '{first}'.")
         kube = connect(team.cluster)
         problems = [problem for problem in _preflight.platform_problems(kube, team.gateway) if not problem.ours]
-        problems += _preflight.admission_problems(kube, team.gateway)
-        if problems:
+        problems += _preflight.admission_problems(kube, team)
+        if not all(problem.warning for problem in problems):
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))
+        findings = [str(problem) for problem in problems]
         journal = self.journal(team)
         try:
             _platform.prepare(team, journal)
         except GatewayAuthError as exc:
             raise journal.blame(exc) from exc
-        return self.outcome(journal)
+        outcome = self.outcome(journal)
+        outcome.msg, outcome.data = "\n".join(f"finding: {finding}" for finding in findings), {"findings": findings}
+        return outcome

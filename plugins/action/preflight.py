@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _preflight
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError, GatewayAuthError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
+from ansible.release import __version__ as ansible_version
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _preflight, _running
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError, GatewayAuthError, HelmError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import ONBOARD, ROTATE
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections import collection_version
@@ -23,7 +28,11 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registratio
 class ActionModule(BatchAction):
     """All problems of a team in one message; nothing is written."""
 
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"phase": {"type": "str", "default": ONBOARD, "choices": [ONBOARD, ROTATE]}}
+
     def prepare(self, teams: dict[str, Team]) -> None:
+        if self.options["phase"] == ROTATE:
+            return
         self._platform: dict[t.Any, list[_preflight.Problem]] = {}
         for team in teams.values():
             key = (team.cluster, team.gateway)
@@ -33,35 +42,65 @@ class ActionModule(BatchAction):
 
     def _check_helm(self, teams: list[Team]) -> None:
         """Helm and the chart matter only where a release will change: otherwise no process starts."""
-        self._writes: dict[str, bool] = {}
+        self._tools: list[_preflight.Problem] = []
+        self._installs: dict[str, list[Found]] = {}
+        self._upgrades: dict[str, bool] = {}
+        self._known: dict[str, Team] = {}
         self._releases: dict[str, _helm.Release | None] = {}
         versions: dict[Chart, str] = {}
-        proven: set[Chart] = set()
+        charts: dict[Chart, dict[str, t.Any]] = {}
         for team in teams:
             release = _helm.newest_release(connect(team.cluster), team.namespace, team.release)
             if team.chart not in versions:
                 versions[team.chart] = _helm.chart_version(team.chart)
             self._releases[team.name] = release
-            known = from_cluster(team)
+            known = self._known[team.name] = from_cluster(team)
             # A team with groups that nobody has looked up yet has no release of ours either.
-            self._writes[team.name] = bool(known.named_groups or _helm.upgrade_reasons(release, versions[team.chart], release_values(known)))
-            if not self._writes[team.name]:
+            self._upgrades[team.name] = bool(known.named_groups or _helm.upgrade_reasons(release, versions[team.chart], release_values(known)))
+            if not self._upgrades[team.name]:
                 continue
-            if not proven:
-                _helm.check_pair(_helm.helm_version(), collection_version("kubernetes.core"))
-            if team.chart not in proven:
-                _helm.chart_metadata(team.chart)
-                proven.add(team.chart)
+            if not charts:
+                self._tools = self._check_tools()
+            if team.chart not in charts:
+                charts[team.chart] = _helm.chart_metadata(team.chart)
+            self._installs[team.name] = _running.versions_to_install(team, charts[team.chart])
+
+    @staticmethod
+    def _check_tools() -> list[_preflight.Problem]:
+        """Helm and what starts it; one that won't do isn't asked for the chart."""
+        helm = ".".join(map(str, _helm.helm_version()))
+        problems = _preflight.version_problems(_running.tool_versions(helm, collection_version("kubernetes.core"), ansible_version))
+        refused = [str(problem) for problem in problems if not problem.warning]
+        if refused:
+            raise HelmError("\n".join(refused))
+        return problems
 
     def for_team(self, team: Team) -> Outcome:
         kube = connect(team.cluster)
+        if self.options["phase"] == ROTATE:
+            # In an emergency the rest may be as it is: only what would end the rotation halfway counts.
+            return self._judged([] if self.check_mode else _preflight.rights_problems(kube, team, ROTATE))
+        will_write = self._upgrades[team.name] or _preflight.routes_change(kube, self._known[team.name])
         problems = [
             *self._platform[(team.cluster, team.gateway)],
-            *_preflight.team_problems(kube, team, will_write=self._writes[team.name], reads_entra=has_identity()),
+            *self._tools,
+            *self._proxy_problems(kube, team),
+            *_preflight.team_problems(kube, team, will_write=will_write, reads_entra=has_identity()),
             *_preflight.foreign_problems(kube, team, self._releases[team.name], self.adopted),
             *self._azure_problems(team),
         ]
-        hard = [problem for problem in problems if not (problem.soft and self.check_mode)]
+        return self._judged(problems)
+
+    def _proxy_problems(self, kube: Kube, team: Team) -> list[_preflight.Problem]:
+        """The proxy that will run; one that runs now and is replaced by this run is only told of."""
+        installs = self._installs.get(team.name, [])
+        running = _preflight.version_problems(_running.running_proxies(kube, team))
+        if installs:
+            running = [dataclasses.replace(problem, text=f"Until this run replaces it: {problem.text}", warning=True) for problem in running]
+        return [*_preflight.version_problems(installs), *running]
+
+    def _judged(self, problems: list[_preflight.Problem]) -> Outcome:
+        hard = [problem for problem in problems if not problem.warning and not (problem.soft and self.check_mode)]
         if hard:
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))
         findings = [str(problem) for problem in problems]

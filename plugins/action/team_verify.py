@@ -24,8 +24,9 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._admission i
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import GatewayRef, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
+from ansible_collections.platform.gateway_auth.plugins.module_utils._running import platform_versions, proxy_versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
     Check,
     Live,
@@ -33,6 +34,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._verify impo
     report,
     verify_team,
 )
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
@@ -68,6 +70,11 @@ class ActionModule(BatchAction):
         self._grpc_routes: dict[Kube, list[t.Any] | None] = {}
         self._policies: dict[Kube, list[t.Any] | None] = {}
         self._admission: dict[Kube, list[t.Any] | None] = {}
+        self._versions: dict[tuple[Kube, GatewayRef], list[Found]] = {}
+        for team in teams.values():
+            key = (connect(team.cluster), team.gateway)
+            if key not in self._versions:
+                self._versions[key] = platform_versions(*key)
         for kube in {connect(team.cluster) for team in teams.values()}:
             self._routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "HTTPRoute"))
             self._grpc_routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "GRPCRoute"))
@@ -124,6 +131,7 @@ class ActionModule(BatchAction):
         live.deployments = kube.list("apps/v1", "Deployment", team.namespace)
         if team.gateway.admission_policy:
             self._read_admission(kube, team, live)
+        live.versions = list(self._versions[(kube, team.gateway)])
         self._read_log(kube, team, live)
         self._read_secret(kube, team, live)
         return live
@@ -146,8 +154,9 @@ class ActionModule(BatchAction):
             return
         pods = _allowed(lambda: kube.list("v1", "Pod", team.namespace, labels))
         if pods is None:
-            live.unread.append(f"pods in namespace {team.namespace} can't be listed, so the proxy's log isn't judged")
+            live.unread.append(f"pods in namespace {team.namespace} can't be listed, so the proxy's version and log aren't judged")
             return
+        live.versions += proxy_versions(pods)
         live.proxy_log = "\n".join(kube.logs(team.namespace, pod["metadata"]["name"], tail=LOG_LINES) for pod in pods)
 
     @staticmethod

@@ -22,7 +22,7 @@ import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import auth_path, public_name
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import auth_path
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, HopError, ProbeClient, describe, status_hint
 from ansible_collections.platform.gateway_auth.plugins.module_utils._spec import PREFIX, TEAM_KEYS
@@ -275,7 +275,7 @@ class _Walk:
     def route(self) -> list[Check]:
         if self.app is None:
             return [judge_route(self.team, self.live, self.team.release), judge_claims(self.team, self.live, [self.target.host])]
-        name = {"app": self.team.route_name(self.app), "public": public_name(self.team, self.app)}.get(self.kind(), self.team.passthrough_name(self.app))
+        name = {"app": self.team.route_name(self.app), "public": self.team.public_name(self.app)}.get(self.kind(), self.team.passthrough_name(self.app))
         return [judge_route(self.team, self.live, name), judge_claims(self.team, self.live, [self.target.host])]
 
     def policy(self) -> list[Check]:

@@ -34,14 +34,11 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, is_namespaced, knows
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import floor, parse
 
 Object = dict[str, t.Any]
 
 CHART_NAME = "oauth2-proxy"
-MINIMUM_CHART = (10, 7, 0)
-# kubernetes.core 6.2 reads `helm list` flags that Helm 4 dropped, 6.5 knows both (facts measured with 3.18.0 and 4.1.4).
-MINIMUM_HELM = (3, 18, 0)
-HELM4_NEEDS_KUBERNETES_CORE = (6, 5, 0)
 _PROCESS_TIMEOUT_S = 60
 _CHART_REMEDY = "Correct gateway_auth_chart.ref (or OAUTH2_PROXY_CHART)."
 
@@ -198,29 +195,16 @@ def refuse_foreign_release(team: Team, release: Release | None, adopt: t.Collect
 
 # --- the tool and the chart ---------------------------------------------------------------------------------------------
 def helm_version(binary: str = "helm") -> tuple[int, ...]:
-    """Version of the Helm on PATH; HelmError when it is missing or too old."""
+    """Version of the Helm on PATH; HelmError when it is missing. Whether it will do, ``_versions`` knows."""
     path = shutil.which(binary)
     if path is None:
-        raise HelmError("Helm is not on PATH.", "Install Helm 3.18 or newer (https://helm.sh/docs/intro/install/).")
+        raise HelmError("Helm is not on PATH.", f"Install Helm {floor('helm')} or newer (https://helm.sh/docs/intro/install/).")
     # `helm version` is the only way to ask it.
     answer = _run([path, "version", "--template", "{{.Version}}"])
     match = re.search(r"v?(\d+)\.(\d+)\.(\d+)", answer)
     if match is None:
         raise HelmError(f"`helm version` of {path} said {answer.strip()!r}; expected a version.")
-    version = tuple(int(part) for part in match.groups())
-    if version < MINIMUM_HELM:
-        raise HelmError(f"Helm {_dots(version)} at {path} is too old; expected {_dots(MINIMUM_HELM)} or newer.", "Upgrade Helm.")
-    return version
-
-
-def check_pair(helm: tuple[int, ...], kubernetes_core: str) -> None:
-    """Helm 4 works only with a kubernetes.core that knows it."""
-    core = tuple(int(part) for part in re.findall(r"\d+", kubernetes_core)[:3])
-    if helm[0] >= 4 and core < HELM4_NEEDS_KUBERNETES_CORE:
-        raise HelmError(
-            f"Helm {_dots(helm)} with collection kubernetes.core {kubernetes_core}: it would install and then fail the task.",
-            f"Use kubernetes.core {_dots(HELM4_NEEDS_KUBERNETES_CORE)} or newer, or Helm 3.18.",
-        )
+    return tuple(int(part) for part in match.groups())
 
 
 def chart_metadata(chart: Chart) -> Object:
@@ -233,15 +217,14 @@ def chart_metadata(chart: Chart) -> Object:
     elif chart.ref.startswith(("oci://", "https://")):
         path = shutil.which("helm")
         if path is None:
-            raise HelmError("Helm is not on PATH.", "Install Helm 3.18 or newer (https://helm.sh/docs/intro/install/).")
+            raise HelmError("Helm is not on PATH.", f"Install Helm {floor('helm')} or newer (https://helm.sh/docs/intro/install/).")
         metadata = yaml.safe_load(_run([path, "show", "chart", chart.ref, "--version", chart.version])) or {}
     else:
         raise HelmError(f"Chart {chart.ref!r} is neither a folder, a file, nor an oci:// or https:// reference.", _CHART_REMEDY)
     if metadata.get("name") != CHART_NAME:
         raise HelmError(f"Expected a chart named {CHART_NAME} at {chart.ref}, found {metadata.get('name')!r}.", _CHART_REMEDY)
-    version = tuple(int(part) for part in re.findall(r"\d+", str(metadata.get("version")))[:3])
-    if version < MINIMUM_CHART:
-        raise HelmError(f"Chart {CHART_NAME} {metadata.get('version')} is below the floor {_dots(MINIMUM_CHART)}.", "Raise gateway_auth_chart.version.")
+    if parse(str(metadata.get("version"))) is None:
+        raise HelmError(f"Chart {CHART_NAME} at {chart.ref} has version {metadata.get('version')!r}; expected one such as {floor('chart')}.", _CHART_REMEDY)
     return metadata
 
 
@@ -280,7 +263,3 @@ def _run(command: list[str]) -> str:
             f"`helm {' '.join(command[1:])}` failed: {' '.join(done.stderr.split())[:400]}.", "Check gateway_auth_chart.ref and .version, and the network."
         )
     return done.stdout
-
-
-def _dots(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

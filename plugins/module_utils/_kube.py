@@ -145,6 +145,10 @@ class Kube:
         answer = self._call("POST", _path("authorization.k8s.io/v1", "SelfSubjectAccessReview"), body=review, what="ask for own permissions")
         return bool(answer.get("status", {}).get("allowed"))
 
+    def server_version(self) -> str:
+        """What the API server says of itself, ``v1.34.4``; by default anybody may ask."""
+        return str(self._call("GET", "/version", what="read the API server's version").get("gitVersion") or "")
+
     def issuer(self) -> str:
         """Who the cluster says issues its service account tokens (OpenID Connect discovery, readable by default); "" when it won't."""
         try:

@@ -54,6 +54,11 @@ _HEADER_PREFIX = "x-auth-request-"
 HEADERS_TO_PROXY = ("Cookie", "Accept", "X-Forwarded-Proto", REDIRECT_HEADER, "X-Envoy-External-Address")
 
 
+def envoy_labels(gateway: GatewayRef) -> dict[str, str]:
+    """What Envoy Gateway writes on the Envoy pods of a Gateway, in whichever namespace it runs them."""
+    return {"gateway.envoyproxy.io/owning-gateway-name": gateway.name, "gateway.envoyproxy.io/owning-gateway-namespace": gateway.namespace}
+
+
 def gateway_manifests(team: Team) -> list[Object]:
     """Every object of the team's apps, in the order in which they may be applied.
 

@@ -228,6 +228,7 @@ class Team:
     node_selector: dict[str, str] = dataclasses.field(default_factory=dict)
     tolerations: tuple[dict[str, t.Any], ...] = ()
     metrics: bool = True
+    network_policies: bool = True
     helm_values: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     waivers: tuple[Waiver, ...] = ()
     owners: tuple[str, ...] = ()

@@ -17,7 +17,13 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import foreign_reason, plan_deletion
-from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import carries_our_headers, client_policies, governing_policy
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import (
+    carries_our_headers,
+    client_policies,
+    governing_policy,
+    rights_problems,
+)
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import PREPARE
 
 try:
     import yaml
@@ -41,7 +47,15 @@ def prepare(team: Team, journal: Journal) -> None:
     desired = platform_manifests(gateway, platform_labels(team), team.domain)
     if _somebody_elses_policy_serves(journal, gateway):
         desired = [obj for obj in desired if obj["kind"] != "ClientTrafficPolicy"]
-    touched = [obj for obj in desired if journal.settle(obj) is not None]
+    planned = [(obj, journal.plan(obj, _live(journal, obj))) for obj in desired]
+    touched = [obj for obj, change in planned if change is not None]
+    if touched and not journal.check:
+        problems = rights_problems(journal.kube, team, PREPARE, kinds={obj["kind"] for obj in touched})
+        if problems:
+            raise GatewayAuthError("\n".join(str(problem) for problem in problems))
+    for _obj, change in planned:
+        if change is not None:
+            journal.carry_out(change)
     _guard(team, journal)
     if journal.check:
         return
@@ -49,8 +63,7 @@ def prepare(team: Team, journal: Journal) -> None:
     for obj in touched:
         judge = policy_verdict if obj["kind"] == "ClientTrafficPolicy" else route_verdict
         while True:
-            live = journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"])
-            verdict = judge(live or obj, gateway)
+            verdict = judge(_live(journal, obj) or obj, gateway)
             if verdict.ok:
                 break
             if time.monotonic() > deadline:
@@ -91,6 +104,10 @@ def _unguard(objects: list[Object], journal: Journal) -> None:
             continue  # whoever does without them need not have the right to look
         if live is not None and not foreign_reason(obj, live):
             journal.carry_out(plan_deletion(live, "gateway_auth_gateway.admission_policy is false"))
+
+
+def _live(journal: Journal, obj: Object) -> Object | None:
+    return journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"])
 
 
 def _somebody_elses_policy_serves(journal: Journal, gateway: GatewayRef) -> bool:

@@ -11,52 +11,37 @@ with its remedy; all are collected before anything is reported.
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import ADMISSION_VERSION, BINDING_KIND, POLICY_KIND
+from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import BINDING_KIND, POLICY_KIND
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, gateway_addresses, policy_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
-from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe, resource_of
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests, header_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, GatewayRef, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import refuse_foreign
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_object, refuse_foreign
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import CLUSTER, ONBOARD, PREPARE, VERBS, needs
+from ansible_collections.platform.gateway_auth.plugins.module_utils._running import platform_versions
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import NAMES, Found, judge, unread
 
 Object = dict[str, t.Any]
 
-# Envoy 1.37.0 (Envoy Gateway 1.7.0) drops Location and Set-Cookie of a denied request: nobody can log in.
-# https://github.com/envoyproxy/gateway/issues/8202
-REFUSED_ENVOYS = {(1, 37, 0): "it drops Location and Set-Cookie of every login redirect (envoyproxy/gateway#8202); Envoy 1.37.1 mends it"}
-
 _POLICY_CRD = "securitypolicies.gateway.envoyproxy.io"
-
-# What a first onboarding of a team writes, in its own namespace.
-_NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("v1", "Secret", ("get", "list", "create", "patch", "update", "delete")),
-    ("v1", "Service", ("get", "create", "patch")),
-    ("v1", "ServiceAccount", ("get", "create", "patch")),
-    ("v1", "ConfigMap", ("get", "create", "patch")),
-    ("apps/v1", "Deployment", ("get", "create", "patch")),
-    ("policy/v1", "PodDisruptionBudget", ("get", "create", "patch")),
-    ("networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch")),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),
-    ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", ("get", "list", "create", "patch", "delete")),
-    # To see that a rollout ends, and why one doesn't.
-    ("v1", "Pod", ("list",)),
-    # To find what is ours and no longer wanted.
-    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", ("list",)),
-)
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something that keeps a run from starting. ``soft``: a finding in check mode, an error live. ``ours``: what prepare_gateway mends."""
+    """Something that keeps a run from starting. ``soft``: a finding in check mode, an error live. ``ours``: what prepare_gateway mends.
+
+    ``warning``: never more than a finding.
+    """
 
     text: str
     remedy: str
     soft: bool = False
     ours: bool = False
+    warning: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} {self.remedy}"
@@ -81,7 +66,7 @@ def platform_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
                     f"Listener '{name}' of Gateway {where} speaks {listener.get('protocol')}, expected {protocol}.", f"Correct gateway_auth_gateway.{option}."
                 )
             )
-    return problems + _envoy_problems(kube, reference) + _header_policy_problems(kube, reference, gateway)
+    return problems + version_problems(platform_versions(kube, reference)) + _header_policy_problems(kube, reference, gateway)
 
 
 def _crd_problems(kube: Kube) -> list[Problem]:
@@ -122,28 +107,11 @@ def _class_problems(kube: Kube, gateway: Object) -> list[Problem]:
     return []
 
 
-def _envoy_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
-    labels = {"gateway.envoyproxy.io/owning-gateway-name": reference.name, "gateway.envoyproxy.io/owning-gateway-namespace": reference.namespace}
-    try:
-        pods = kube.list("v1", "Pod", "", labels)
-    except ForbiddenError:
-        return []  # reading pods of Envoy Gateway's namespace is a right some platforms keep; verify's login redirect check still bites
-    problems = {}
-    for pod in pods:
-        for container in pod["spec"].get("containers") or []:
-            version = _envoy_version(container)
-            if version in REFUSED_ENVOYS:
-                number = ".".join(map(str, version))
-                text = f"The Gateway runs Envoy {number} ({describe(pod)}): {REFUSED_ENVOYS[version]}."
-                problems[version] = Problem(text, "Upgrade Envoy Gateway to 1.7.1 or newer (1.8 is the floor here), or the image in EnvoyProxy.")
-    return list(problems.values())
-
-
-def _envoy_version(container: Object) -> tuple[int, ...]:
-    if container.get("name") != "envoy":
-        return ()
-    match = re.search(r":[\w-]*?v?(\d+)\.(\d+)\.(\d+)", str(container.get("image")))
-    return tuple(int(part) for part in match.groups()) if match else ()
+def version_problems(found: t.Collection[Found]) -> list[Problem]:
+    """Which of these versions are known to be bad, and which aren't known."""
+    problems = [Problem(judgement.text, judgement.entry.remedy, warning=not judgement.refused) for judgement in judge(found)]
+    unknown = [f"The version of {NAMES[item.component]} ({item.where}) isn't known: {item.unread}." for item in unread(found)]
+    return problems + [Problem(text, "docs/versions.md lists those that won't do.", warning=True) for text in unknown]
 
 
 def _header_policy_problems(kube: Kube, reference: GatewayRef, gateway: Object) -> list[Problem]:
@@ -252,24 +220,13 @@ def team_problems(kube: Kube, team: Team, *, will_write: bool, reads_entra: bool
     for app in team.apps:
         problems += _service_problems(kube, app)
     if will_write:
-        problems += _permission_problems(kube, team)
+        problems += rights_problems(kube, team, ONBOARD)
     return problems
 
 
-def admission_problems(kube: Kube, reference: GatewayRef) -> list[Problem]:
+def admission_problems(kube: Kube, team: Team) -> list[Problem]:
     """What prepare_gateway writes of admission policies, and may not."""
-    if not reference.admission_policy:
-        return []
-    kinds = (POLICY_KIND, BINDING_KIND)
-    missing = [text for kind in kinds if (text := _denied(kube, ("get", "create", "patch"), ADMISSION_VERSION, kind))]
-    if not missing:
-        return []
-    return [
-        Problem(
-            f"This identity may not, for the whole cluster: {'; '.join(missing)}.",
-            "Grant these verbs to the identity of gateway_auth_cluster, or do without: gateway_auth_gateway.admission_policy: false.",
-        )
-    ]
+    return rights_problems(kube, team, PREPARE, kinds=(POLICY_KIND, BINDING_KIND))
 
 
 def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.Collection[str]) -> list[Problem]:
@@ -287,12 +244,9 @@ def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.C
     ]
     # Only names matter here, and ids of groups that are merely named aren't known yet.
     desired += gateway_manifests(team.resolved(team.client_id, dict.fromkeys(team.named_groups, "unknown yet")))
-    places = sorted({(obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"]) for obj in desired if obj["kind"] != "Secret"})
-    found = {
-        (kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for version, kind, place in places for item in kube.list(version, kind, place)
-    }
+    found = _beside(kube, [obj for obj in desired if obj["kind"] != "Secret"])
     for obj in desired:
-        key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+        key = _key(obj)
         live = kube.get("v1", "Secret", key[2], key[1]) if obj["kind"] == "Secret" else found.get(key)
         try:
             if live is not None:
@@ -300,6 +254,28 @@ def foreign_problems(kube: Kube, team: Team, release: Release | None, adopt: t.C
         except ForeignObjectError as exc:
             problems.append(Problem(exc.message, exc.remedy))
     return problems
+
+
+def routes_change(kube: Kube, team: Team) -> bool:
+    """Whether this run will write routes, policies or grants (as far as can be told without a dry run)."""
+    desired = {_key(obj): obj for obj in gateway_manifests(team)}
+    live = _beside(kube, desired.values())
+    for key, obj in desired.items():
+        change = plan_object(obj, live.get(key), ["all"])
+        if change is not None and not change.uncertain:
+            return True
+    mark = team.owner_labels().items()
+    return any(key not in desired and mark <= (obj["metadata"].get("labels") or {}).items() for key, obj in live.items())
+
+
+def _key(obj: Object) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _beside(kube: Kube, objects: t.Iterable[Object]) -> dict[tuple[str, str, str], Object]:
+    """Everything of the kinds of these objects in their namespaces."""
+    places = sorted({(obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"]) for obj in objects})
+    return {_key(item): item for version, kind, place in places for item in kube.list(version, kind, place)}
 
 
 def _registration_problems(team: Team) -> list[Problem]:
@@ -381,32 +357,39 @@ def _service_problems(kube: Kube, app: App) -> list[Problem]:
     return []
 
 
-def _permission_problems(kube: Kube, team: Team) -> list[Problem]:
-    missing = []
-    if kube.get("v1", "Namespace", team.namespace) is None and not kube.allowed("create", "v1", "Namespace"):
-        missing.append("create namespaces (or let somebody create it)")
-    missing += [text for api_version, kind, verbs in _NEEDED if (text := _denied(kube, verbs, api_version, kind, team.namespace))]
-    if team.makes_secret and not kube.allowed("get", "v1", "Pod", team.namespace, subresource="log"):
-        # Before an old client secret is revoked, the pods' logs are asked whether the new one was refused.
-        missing.append("get pods/log")
-    for place in sorted({app.service.namespace for app in team.apps} - {team.namespace}):
-        denied = [verb for verb in ("create", "patch", "delete") if not kube.allowed(verb, "gateway.networking.k8s.io/v1beta1", "ReferenceGrant", place)]
-        if denied:
-            missing.append(f"{', '.join(denied)} referencegrants.gateway.networking.k8s.io (in {place})")
-    if team.gateway.admission_policy:
-        denied_claims = _denied(kube, ("get", "list", "create", "patch", "delete"), "v1", "ConfigMap", team.gateway.namespace)
-        if denied_claims:
-            place = team.gateway.namespace
-            missing.append(f"{denied_claims} (in {place}, for the claim of its hosts; gateway_auth_gateway.admission_policy: false does without)")
-    if not missing:
-        return []
+def rights_problems(kube: Kube, team: Team, *phases: str, kinds: t.Collection[str] = ()) -> list[Problem]:
+    """What this identity may not do of what these phases need (``_rights``), one problem for each namespace.
+
+    ``kinds``: ask for these kinds of objects alone.
+    """
+    allowed: dict[tuple[str, str, str], bool] = {}  # namespace, resource, verb
+    for need in needs(team, phases):
+        right = need.right
+        if kinds and right.kind not in kinds:
+            continue
+        if right.place == CLUSTER and right.kind == "Namespace" and kube.get("v1", "Namespace", team.namespace) is not None:
+            continue  # nobody has to make it
+        for verb in right.verbs:
+            key = (need.namespace, right.full_name, verb)
+            if key not in allowed:
+                name = next(iter(right.names), "")
+                allowed[key] = kube.allowed(verb, right.api_version, right.kind, need.namespace, name, right.subresource)
+    missing: dict[str, dict[str, set[str]]] = {}
+    for (namespace, resource, verb), granted in allowed.items():
+        if not granted:
+            missing.setdefault(namespace, {}).setdefault(resource, set()).add(verb)
+    spared = {need.right.full_name for need in needs(team, phases) if need.right.when == "admission"}
     return [
-        Problem(f"This identity may not, in namespace {team.namespace}: {'; '.join(missing)}.", "Grant these verbs to the identity of gateway_auth_cluster.")
+        Problem(
+            f"This identity may not, in {f'namespace {namespace}' if namespace else 'the whole cluster'}: {_listed(resources)}.",
+            (f"Let somebody create namespace {team.namespace}, or: " if "namespaces" in resources and not namespace else "")
+            + "Grant these verbs to the identity of gateway_auth_cluster: docs/rbac.md has the Roles, playbooks/render_rights.yml writes them."
+            + (" Or do without: gateway_auth_gateway.admission_policy: false." if spared & set(resources) and namespace != team.namespace else ""),
+        )
+        for namespace, resources in missing.items()
     ]
 
 
-def _denied(kube: Kube, verbs: t.Iterable[str], api_version: str, kind: str, namespace: str = "") -> str:
-    """``create, patch secrets``: what of these verbs this identity may not do; "" when it may do all."""
-    group, plural = resource_of(api_version, kind)
-    denied = [verb for verb in verbs if not kube.allowed(verb, api_version, kind, namespace)]
-    return f"{', '.join(denied)} {plural}{'.' + group if group else ''}" if denied else ""
+def _listed(missing: t.Mapping[str, t.Collection[str]]) -> str:
+    """``create, patch secrets; list pods``"""
+    return "; ".join(f"{', '.join(verb for verb in VERBS if verb in verbs)} {resource}" for resource, verbs in missing.items())

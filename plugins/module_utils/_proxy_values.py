@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import PROXY_RULE, REDIRECT_HEADER
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import PROXY_RULE, REDIRECT_HEADER, envoy_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import TOKEN_EXCHANGE, Team
 
 Object = dict[str, t.Any]
@@ -127,8 +127,12 @@ def proxy_values(team: Team) -> Object:
         values["serviceAccount"]["annotations"] = {"azure.workload.identity/client-id": team.client_id}
         values["podLabels"] = {"azure.workload.identity/use": "true"}
         values.update(_federated_token())
-    if team.session_store.type == "bundled":
-        values["extraObjects"] = [literal(obj) for obj in store_objects(team)]
+    extra = [
+        *([_proxy_network_policy(team)] if team.network_policies else []),
+        *(store_objects(team) if team.session_store.type == "bundled" else []),
+    ]
+    if extra:
+        values["extraObjects"] = [literal(obj) for obj in extra]
     return values
 
 
@@ -217,12 +221,36 @@ def _gateway_api(team: Team) -> Object:
     }
 
 
+def proxy_labels(team: Team) -> dict[str, str]:
+    """The chart's labels of the proxy's pods."""
+    return {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+
+
+def _proxy_network_policy(team: Team) -> Object:
+    """Only Envoys of the team's Gateway reach the proxy: whoever asks it directly chooses host, scheme and address of the request.
+
+    By labels and in any namespace, for they run beside Envoy Gateway or in the Gateway's namespace, as the platform chose. Two peers
+    in two rules, so that the cluster gets the metrics and nothing else. The kubelet's probes need no rule (a node reaches its pods).
+    """
+    envoys = {"namespaceSelector": {}, "podSelector": {"matchLabels": envoy_labels(team.gateway)}}
+    ingress: list[Object] = [{"from": [envoys], "ports": [{"port": "http"}]}]
+    if team.metrics:
+        ingress.append({"from": [{"namespaceSelector": {}}], "ports": [{"port": "metrics"}]})
+    labels = {**proxy_labels(team), "app.kubernetes.io/component": "authentication-proxy", **team.labels}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": team.release, "labels": labels},
+        "spec": {"podSelector": {"matchLabels": proxy_labels(team)}, "policyTypes": ["Ingress"], "ingress": ingress},
+    }
+
+
 def _spread(team: Team, key: str) -> Object:
     return {
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}},
+        "labelSelector": {"matchLabels": proxy_labels(team)},
         "matchLabelKeys": ["pod-template-hash"],
     }
 
@@ -295,7 +323,6 @@ def _store_claim(team: Team) -> Object:
 
 def _store_network_policy(team: Team) -> Object:
     """Only the team's proxy talks to its store; the password travels in clear text between them."""
-    proxy = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -303,7 +330,7 @@ def _store_network_policy(team: Team) -> Object:
         "spec": {
             "podSelector": {"matchLabels": _store_selector(team)},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {"matchLabels": proxy}}], "ports": [{"port": "redis"}]}],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": proxy_labels(team)}}], "ports": [{"port": "redis"}]}],
         },
     }
 

@@ -23,6 +23,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import proxy_labels
 
 Object = dict[str, t.Any]
 
@@ -143,8 +144,7 @@ def is_mixed(team: Team, kube: Kube) -> bool:
 
 def _proxy_pods(team: Team, kube: Kube) -> list[Object]:
     """One that failed or was evicted runs nothing any more, however long it stays listed."""
-    selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
-    return [pod for pod in kube.list("v1", "Pod", team.namespace, selector) if (pod.get("status") or {}).get("phase") not in ENDED]
+    return [pod for pod in kube.list("v1", "Pod", team.namespace, proxy_labels(team)) if (pod.get("status") or {}).get("phase") not in ENDED]
 
 
 def _templates(pods: list[Object]) -> set[str | None]:

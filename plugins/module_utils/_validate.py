@@ -20,7 +20,7 @@ import string
 import typing as t
 import urllib.parse
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec, _versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import CLOUDS, GraphEndpoint
@@ -50,7 +50,6 @@ MAX_RELEASE = 53  # Helm's own limit
 MAX_REDIRECT_URIS = 256  # of one app registration (learn.microsoft.com, reply-url)
 MAX_REDIRECT_URI = 256
 MAX_REFRESH = 3600.0  # Entra's tokens live for an hour at least
-MIN_CHART = (10, 7, 0)
 # Of one rule of an HTTPRoute, and of a path in it (Gateway API's CRD); beyond them the API server refuses the route, halfway.
 MAX_MATCHES = 64
 MAX_PATH = 1024
@@ -75,7 +74,6 @@ _AKS_NAME = re.compile(r"[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _RESOURCE_GROUP = re.compile(r"[-\w.()]{0,89}[-\w()]")
 _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._/-]+)?")
 _UPN = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
 
 _PATTERN_FIELDS = ("app", "team", "stack", "environment", "domain")
 
@@ -484,9 +482,9 @@ class _Judge:
             self.absolute("gateway_auth_chart.ref", ref)
         version = self.text("gateway_auth_chart.version", chart.get("version"))
         if version is not None and ref is not None and ref.startswith("oci://"):
-            match = _VERSION.fullmatch(version)
-            if not match or tuple(int(part) for part in match.groups()) < MIN_CHART:
-                floor = ".".join(str(part) for part in MIN_CHART)
+            found = _versions.parse(version)
+            if found is None or _versions.refused("chart", found):
+                floor = _versions.floor("chart")
                 self.report(
                     "gateway_auth_chart.version", f"a version, {floor} at least", shown(version), f"Set gateway_auth_chart.version to {floor}.", "chart-version"
                 )
@@ -817,6 +815,7 @@ class _Judge:
             node_selector=var("node_selector"),
             tolerations=tuple({key: value for key, value in item.items() if value is not None} for item in var("tolerations")),
             metrics=var("metrics"),
+            network_policies=var("network_policies"),
             helm_values=var("helm_values"),
             waivers=tuple(Waiver(**item) for item in var("waivers")),
             owners=tuple(var("owners")),

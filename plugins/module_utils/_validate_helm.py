@@ -77,7 +77,7 @@ _KEYS: tuple[tuple[str, str], ...] = (
     ("sessionStorage", "sessions are kept where gateway_auth_session_store says"),
     ("redis-ha", "sessions are kept where gateway_auth_session_store says"),
     ("redis", "sessions are kept where gateway_auth_session_store says"),
-    ("extraObjects", "the session store of the release stays in it"),
+    ("extraObjects", "the session store and the NetworkPolicies of the release stay in it"),
     ("gatewayApi", "the proxy is reached by its own route on the HTTPS listener alone"),
     ("ingress", "the proxy is reached by its own route on the HTTPS listener alone"),
     ("fullnameOverride", _OURS),

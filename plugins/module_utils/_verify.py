@@ -40,6 +40,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._probe impor
     status_hint,
     wait_refused,
 )
+from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import NAMES, Found, judge, unread
 
 Object = dict[str, t.Any]
 
@@ -145,6 +146,7 @@ class Live:
     whole_cluster: bool = True
     whole_claim: bool = True
     unread: list[str] = dataclasses.field(default_factory=list)
+    versions: list[Found] = dataclasses.field(default_factory=list)
     proxy_log: str = dataclasses.field(default="", repr=False)
     client_secret: str = dataclasses.field(default="", repr=False)
 
@@ -495,6 +497,32 @@ def judge_log(text: str) -> list[Check]:
     return checks
 
 
+def judge_versions(found: collections.abc.Collection[Found]) -> list[Check]:
+    """Nothing runs in a version that is known to be bad. One that isn't known is a warning, neither good nor bad."""
+    checks = [
+        Check(
+            f"version:{judgement.entry.id}",
+            f"{' with '.join(NAMES[item.component] for item in judgement.found)}: no version known to be bad",
+            False,
+            judgement.text,
+            judgement.entry.remedy,
+            "error" if judgement.refused else "warning",
+        )
+        for judgement in judge(found)
+    ]
+    bad = {item.component for judgement in judge(found) for item in judgement.found}
+    for component in dict.fromkeys(item.component for item in found):
+        title = f"{NAMES[component]}: no version known to be bad"
+        there = [item for item in found if item.component == component]
+        known = sorted({item.version for item in there if item.version is not None})
+        if known and component not in bad:
+            checks.append(Check(f"version:{component}", title, True, ", ".join(map(str, known))))
+        for number, item in enumerate(unread(there)):
+            detail = f"{item.where}: the version isn't known, {item.unread}"
+            checks.append(Check(f"version:{component}:unread:{number}", title, False, detail, "docs/versions.md lists those that won't do.", "warning"))
+    return checks
+
+
 def judge_unread(live: Live) -> list[Check]:
     """What this identity may not read stays unjudged, and that is said."""
     title = "everything that is to be judged can be read"
@@ -544,7 +572,7 @@ def verify_team(
         checks += found
     if entra is not None and team.credential != "federated" and live.client_secret:
         checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
-    return [*checks, *judge_log(live.proxy_log), *judge_unread(live)]
+    return [*checks, *judge_versions(live.versions), *judge_log(live.proxy_log), *judge_unread(live)]
 
 
 def judge_objects(team: Team, live: Live) -> list[Check]:

@@ -13,7 +13,13 @@ description:
     version by its CRD, the running Envoys, the header policy, the apps' Services, permissions, Helm and the chart.
   - All problems of a team are reported together. In check mode problems that another step of the same work mends (a missing
     app Service, a header policy not there yet) are findings, not errors.
-options: {}
+options:
+  phase:
+    description:
+      - What follows. Before V(onboard) everything is checked; before V(rotate) only whether this identity may do it.
+    type: str
+    default: onboard
+    choices: [onboard, rotate]
 extends_documentation_fragment:
   - platform.gateway_auth.batch
 """

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing as t
 
@@ -15,6 +16,18 @@ WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 # Questions in the form of a create: they change nothing.
 QUESTIONS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews", "selfsubjectreviews", "tokenreviews"})
 LEASES = frozenset({"leases"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked of the API server, and its answer. ``resource`` is as RBAC names it: ``pods/log``."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
 
 
 class AuditLog:
@@ -30,6 +43,10 @@ class AuditLog:
         """Requests of ``user`` after ``since`` that changed something, or tried to: ``create secrets monitoring-team-a/x``."""
         return [_tell(event) for event in self._events(since) if _is_write(event, user)]
 
+    def requests(self, since: int, user: str) -> list[Request]:
+        """Every request of ``user`` after ``since`` that is about objects, reads and dry runs too (those of test identities are logged)."""
+        return [_request(event) for event in self._events(since) if event.get("user", {}).get("username") == user and event.get("objectRef")]
+
     def _events(self, since: int) -> t.Iterator[dict[str, t.Any]]:
         with self._path.open("rb") as log:
             log.seek(since)
@@ -38,6 +55,13 @@ class AuditLog:
                     event = json.loads(line)
                     if event.get("stage") == "ResponseComplete":
                         yield event
+
+
+def _request(event: dict[str, t.Any]) -> Request:
+    ref = event["objectRef"]
+    resource = "/".join(part for part in (ref.get("resource"), ref.get("subresource")) if part)
+    code = int(event.get("responseStatus", {}).get("code") or 0)
+    return Request(event["verb"], ref.get("apiGroup", ""), resource, ref.get("namespace", ""), ref.get("name", ""), code)
 
 
 def _is_write(event: dict[str, t.Any], user: str) -> bool:

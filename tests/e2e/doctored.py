@@ -113,14 +113,20 @@ def old_crd(path: str, document: Object) -> Object:
     return document
 
 
-def broken_envoy(path: str, document: Object) -> Object:
-    """Envoy 1.37.0 in the Gateway's pods."""
-    if "/pods" in path:
-        for item in document.get("items") or []:
-            for container in item["spec"]["containers"]:
-                if container["name"] == "envoy":
-                    container["image"] = "docker.io/envoyproxy/envoy:distroless-v1.37.0"
-    return document
+def image_of(container: str, image: str) -> Doctor:
+    """Pods whose container of that name runs another image."""
+
+    def doctor(path: str, document: Object) -> Object:
+        for item in (document.get("items") or []) if "/pods" in path else []:
+            for found in item["spec"]["containers"]:
+                if found["name"] == container:
+                    found["image"] = image
+        return document
+
+    return doctor
+
+
+broken_envoy = image_of("envoy", "docker.io/envoyproxy/envoy:distroless-v1.37.0")
 
 
 def narrow_listener(path: str, document: Object) -> Object:

@@ -63,7 +63,10 @@ def delete_namespaces(sandbox: Sandbox, *names: str, wait: bool = True) -> None:
 
 
 class Identity:
-    """A ServiceAccount of a namespace of this lane with a kubeconfig of its own, so that the audit log tells who did what."""
+    """A ServiceAccount of a namespace of this lane with a kubeconfig of its own, so that the audit log tells who did what.
+
+    ``role`` is a ClusterRole that it holds everywhere; with "" it holds what a test binds to it.
+    """
 
     NAMESPACE = f"e2e-identities-{LANE}"
     LABELS: t.ClassVar[dict[str, str]] = {"e2e-identity": LANE}
@@ -79,7 +82,7 @@ class Identity:
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.NAMESPACE}],
         }
-        sandbox.apply(namespace(self.NAMESPACE), account, binding)
+        sandbox.apply(namespace(self.NAMESPACE), account, *([binding] if role else []))
         self.token = sandbox.kubectl("-n", self.NAMESPACE, "create", "token", name, "--duration=3600s").strip()
         cluster = json.loads(sandbox.kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
         self.kubeconfig = folder / f"{name}.kubeconfig"

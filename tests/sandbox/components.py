@@ -125,7 +125,7 @@ def kube_proxy_config(layout: Layout) -> Json:
 
 
 def audit_policy() -> Json:
-    """Every write by anybody, and reads by people; not the components' own polling, leases and heartbeats.
+    """Every write by anybody, and reads by people and by the tests' identities; not the components' own polling, leases and heartbeats.
 
     Deletions with their options: whether one is a dry run stands there.
     """
@@ -135,6 +135,8 @@ def audit_policy() -> Json:
         "omitStages": ["RequestReceived"],
         "rules": [
             {"level": "None", "nonResourceURLs": ["/healthz*", "/readyz*", "/livez*", "/metrics", "/openapi/*", "/version"]},
+            # The tests' own identities are people in this: what they read shows which rights a run uses (tests/e2e/workload.py, Identity).
+            {"level": "Metadata", "userGroups": ["system:serviceaccounts:e2e-identities"], "verbs": ["get", "list", "watch"]},
             {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts"], "verbs": ["get", "list", "watch"]},
             {
                 "level": "None",

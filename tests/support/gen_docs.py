@@ -4,7 +4,8 @@
 
 """Write the tables that documents take from the code; ``--check`` only says whether they are current.
 
-Variables come from roles/gateway_auth/meta/argument_specs.yml, Graph's permissions from plugins/module_utils/_graph_permissions.py.
+Variables come from roles/gateway_auth/meta/argument_specs.yml, Graph's permissions from plugins/module_utils/_graph_permissions.py, rights
+in the cluster from plugins/module_utils/_rights.py, versions from plugins/module_utils/_known_bad.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SPEC = ROOT / "roles" / "gateway_auth" / "meta" / "argument_specs.yml"
 SHORT = ROOT / "README.md"
 LONG = ROOT / "docs" / "variables.md"
 ENTRA = ROOT / "docs" / "entra.md"
+RBAC = ROOT / "docs" / "rbac.md"
+VERSIONS = ROOT / "docs" / "versions.md"
 BEGIN, END = "<!-- {0}: made by tests/support/gen_docs.py -->", "<!-- end of {0} -->"
 
 # With this permission alone the default works. What else Graph may ask for, by operation: what happens where it isn't granted.
@@ -153,6 +156,44 @@ def permission_table(rows: t.Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def rights_page(page: str) -> str:
+    """docs/rbac.md with a table for each place, and the Roles of the example's team."""
+    from ansible_collections.platform.gateway_auth.plugins.module_utils import _rights
+    from tests.golden import team
+
+    for place, title in _rights.PLACES.items():
+        lines = ["| resource | verbs | phases | for | without it |", "|---|---|---|---|---|"]
+        for right in (right for right in _rights.RIGHTS if right.place == place):
+            resource = f"`{right.full_name}`" + (f" (only {', '.join(f'`{name}`' for name in right.names)})" if right.names else "")
+            why = "; ".join(part for part in (right.why, right.rare and f"used rarely: {right.rare}") if part)
+            condition = _rights.WHEN[right.when][0]
+            without = right.without or "refused before the first write"
+            lines.append(
+                f"| {resource} | {', '.join(right.verbs)} | {', '.join(right.phases)} | {why}{f' (if {condition})' if condition else ''} | {without} |"
+            )
+        page = with_table(page, f"rights in {title.replace('`', '')}", "\n".join(lines))
+    account = _rights.Subject("ServiceAccount", "gateway-auth", "awx")
+    example = team({"cluster": {"uid": "00000000-0000-4000-8000-000000000000"}})
+    for scope, phases in (("cluster", _rights.PHASES), ("namespaces", tuple(phase for phase in _rights.PHASES if phase != _rights.PREPARE))):
+        documents = yaml.safe_dump_all(
+            _rights.rbac_manifests([example], account, scope=scope, phases=phases), sort_keys=False, default_flow_style=None, width=150
+        )
+        page = with_table(page, f"Roles, scope {scope}", f"```yaml\n{documents}```")
+    return page
+
+
+def known_bad_table() -> str:
+    from ansible_collections.platform.gateway_auth.plugins.module_utils._known_bad import KNOWN_BAD
+    from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import NAMES
+
+    lines = ["| versions | | because | remedy |", "|---|---|---|---|"]
+    for entry in KNOWN_BAD:
+        versions = " with ".join(f"{NAMES[component]} `{wanted}`" for component, wanted in entry.versions.items())
+        since = f", from {entry.since}" if entry.since else ""
+        lines.append(f"| {versions} | {entry.verdict}{since} | {entry.why} ([{entry.id}]({entry.link})) | {entry.remedy} |")
+    return "\n".join(lines)
+
+
 def with_table(page: str, name: str, table: str) -> str:
     begin, end = BEGIN.format(name), END.format(name)
     before, found, rest = page.partition(begin)
@@ -170,6 +211,8 @@ def wanted() -> dict[pathlib.Path, str]:
         SHORT: with_table(SHORT.read_text(encoding="utf-8"), "variables", short_table(spec["options"])),
         LONG: long_page(spec),
         ENTRA: with_table(entra, "permissions", permission_table(table)),
+        RBAC: rights_page(RBAC.read_text(encoding="utf-8")),
+        VERSIONS: with_table(VERSIONS.read_text(encoding="utf-8"), "known-bad versions", known_bad_table()),
     }
 
 

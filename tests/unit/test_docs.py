@@ -26,6 +26,8 @@ RUN_BY: dict[str, str] = {
     ),
     r"ansible-playbook platform\.gateway_auth\.onboard_team -i inventory -e team=a": "molecule:platform.gateway_auth.onboard_team",
     r"\.venv/bin/python -m tests\.sandbox (?:status|logs)": "tests/support/test_all.sh:tests.sandbox status",
+    r"ansible-playbook playbooks/render_rights\.yml -e '.*'": "tests/e2e/test_rights.py:render_rights",
+    r"kubectl apply -f rights\.json": "tests/e2e/test_rights.py:rights.json",
     r"\. \.sandbox/env": "tests/e2e/sandbox.py:.sandbox",
     r"curl --proxy \$SANDBOX_PROXY --cacert \$SANDBOX_CA .*": "tests/sandbox/demo.sh:--cacert",
     r"kubectl get [a-z,]+ --all-namespaces": "molecule:--all-namespaces",

@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import collections.abc
+import datetime
 import os
 import pathlib
 import tempfile
 
 import pytest
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import ClusterRef
 from tests.sandbox.entra.testkit import Double
@@ -32,6 +34,12 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterato
         connect(ClusterRef(server.kubeconfig(folder / "kubeconfig")))
         yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def _day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day on which what the tests install is still maintained."""
+    monkeypatch.setattr(_versions, "today", lambda: datetime.date(2026, 10, 1))
 
 
 @pytest.fixture

@@ -57,6 +57,34 @@ def envoy_pod(image: str = "docker.io/envoyproxy/envoy:distroless-v1.38.0", cont
     }
 
 
+def controller_pod(image: str = "docker.io/envoyproxy/gateway:v1.9.0") -> Object:
+    """Envoy Gateway's own, by its chart."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "envoy-gateway-1", "namespace": "envoy-gateway-system", "labels": {"control-plane": "envoy-gateway"}},
+        "spec": {"containers": [{"name": "envoy-gateway", "image": image}]},
+    }
+
+
+def bundle_crd(version: str = "v1.6.1", channel: str = "experimental") -> Object:
+    """The Gateway API's CRD of HTTPRoutes, as far as it is read."""
+    marks = {"gateway.networking.k8s.io/bundle-version": version, "gateway.networking.k8s.io/channel": channel}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "httproutes.gateway.networking.k8s.io", "annotations": {key: value for key, value in marks.items() if value}},
+        "spec": {"versions": []},
+    }
+
+
+def software(*instead: Object) -> list[Object]:
+    """What runs the Gateway, but for the objects given instead."""
+    replaced = {(obj["kind"], obj["metadata"]["name"]) for obj in instead}
+    usual = [policy_crd(), bundle_crd(), gateway_class(), gateway(), envoy_pod(), controller_pod()]
+    return [*(obj for obj in usual if (obj["kind"], obj["metadata"]["name"]) not in replaced), *instead]
+
+
 def services(team: Team) -> list[Object]:
     return [
         {
@@ -95,4 +123,4 @@ def our_headers(team: Team) -> Object:
 
 def platform(team: Team) -> list[Object]:
     """Everything that preflight looks for, in order."""
-    return [policy_crd(), gateway_class(), gateway(), envoy_pod(), header_policy(team.gateway, platform_labels(team)), *services(team)]
+    return [*software(), header_policy(team.gateway, platform_labels(team)), *services(team)]

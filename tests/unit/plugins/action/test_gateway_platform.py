@@ -24,7 +24,7 @@ Object = dict[str, t.Any]
 def _gateway(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_platform, "_TIMEOUT_S", 0.3)
     monkeypatch.setattr(_platform, "_POLL_S", 0.01)
-    api.seed(parts.policy_crd(), parts.gateway_class(), parts.gateway(), parts.envoy_pod())
+    api.seed(*parts.software())
 
 
 def _run(given: Object, *, check: bool = False) -> Object:

@@ -12,6 +12,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.platform.gateway_auth.plugins.action import preflight
 from ansible_collections.platform.gateway_auth.plugins.action.preflight import ActionModule
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests
@@ -35,7 +36,7 @@ def helm(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[
 
     def install(version: str) -> None:
         tool = folder / "helm"
-        chart = "name: oauth2-proxy\\nversion: 10.7.0\\n"
+        chart = "name: oauth2-proxy\\nversion: 10.7.0\\nappVersion: 7.15.3\\n"
         tool.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\ncase $1 in version) echo {version};; show) printf "{chart}";; esac\n', encoding="utf-8")
         tool.chmod(0o755)
 
@@ -57,6 +58,7 @@ def _platform(api: Api, given: Object, *, releases: bool = False, without: t.Col
         api.seed(*parts.services(team))
     if releases:
         api.seed(*(release_record(team) for team in teams))
+        api.seed(*(obj for team in teams for obj in gateway_manifests(team)), manager="gateway-auth")
     api.read_only = True
 
 
@@ -80,6 +82,43 @@ def test_without_a_change_no_process_starts_and_no_right_is_asked_for(api: Api, 
     assert not any(outcome["failed"] for outcome in _run(given).values())
     assert _asked(tmp_path) == []
     assert not any(request.kind == "SelfSubjectAccessReview" for request in api.journal)
+
+
+def test_rights_are_asked_for_where_only_a_policy_changes(api: Api, kubeconfig: str, tmp_path: pathlib.Path) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given, releases=True)
+    api.denied = {("patch", "securitypolicies")}
+    assert not _run(given)["team-a"]["failed"]
+    name = Team.from_dict(given["team-a"]).policy_name(Team.from_dict(given["team-a"]).apps[0])
+    api.edit("SecurityPolicy", name, lambda obj: obj["spec"]["extAuth"].update(failOpen=True))
+    outcome = _run(given)["team-a"]
+    assert outcome["failed"]
+    for word in ("patch securitypolicies.gateway.envoyproxy.io", "monitoring-team-a", "docs/rbac.md"):
+        assert word in outcome["msg"]
+    assert _asked(tmp_path) == [], "Helm has nothing to do with it"
+
+
+def test_rights_are_asked_for_where_an_app_left(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given, releases=True)
+    one_app = models(kubeconfig, **VOUCHED, apps=[given["team-a"]["apps"][0]])
+    team = Team.from_dict(one_app["team-a"])
+    api.seed(release_record(team, revision=2))
+    api.denied = {("delete", "httproutes")}
+    outcome = _run(one_app)["team-a"]
+    assert outcome["failed"] and "delete httproutes.gateway.networking.k8s.io" in outcome["msg"]
+
+
+def test_before_a_rotation_only_its_rights_count(api: Api, kubeconfig: str) -> None:
+    given = models(kubeconfig)
+    _platform(api, given, without=["Gateway", "Service", "GatewayClass"])
+    assert not _run(given, phase="rotate")["team-a"]["failed"]
+    api.denied = {("create", "secrets"), ("delete", "httproutes")}
+    assert not _run(given, phase="rotate")["team-a"]["failed"]
+    api.denied = {("patch", "deployments")}
+    outcome = _run(given, phase="rotate")["team-a"]
+    assert outcome["failed"] and "patch deployments.apps" in outcome["msg"] and "monitoring-team-a" in outcome["msg"]
+    assert not _run(given, phase="rotate", check=True)["team-a"]["failed"]
 
 
 @pytest.mark.parametrize(("check", "failed"), [(True, False), (False, True)], ids=["check mode", "live"])
@@ -119,7 +158,11 @@ def test_the_platform_is_asked_once_for_all_teams(api: Api, kubeconfig: str) -> 
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [pytest.param("v3.12.0", ["3.12.0", "3.18.0"], id="too old"), pytest.param("hello", ["hello"], id="no version")],
+    [
+        pytest.param("v3.12.0", ["3.12.0", "3.18.0"], id="too old"),
+        pytest.param("v2.99.0", ["2.99.0", "3.18.0"], id="Helm 2"),
+        pytest.param("hello", ["hello"], id="no version"),
+    ],
 )
 def test_helm_must_do(api: Api, kubeconfig: str, helm: t.Callable[[str], None], version: str, words: list[str]) -> None:
     given = models(kubeconfig, **VOUCHED)
@@ -127,6 +170,47 @@ def test_helm_must_do(api: Api, kubeconfig: str, helm: t.Callable[[str], None], 
     helm(version)
     outcome = _run(given)["team-a"]
     assert outcome["failed"] and all(word in outcome["msg"] for word in words)
+
+
+def test_helm_and_kubernetes_core_must_go_together(api: Api, kubeconfig: str, helm: t.Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    given = models(kubeconfig, **VOUCHED)
+    _platform(api, given)
+    helm("v4.1.4")
+    assert not _run(given)["team-a"]["failed"]
+    monkeypatch.setattr(preflight, "collection_version", lambda name: "6.2.0")
+    outcome = _run(given)["team-a"]
+    assert outcome["failed"] and all(word in outcome["msg"] for word in ("4.1.4", "kubernetes.core 6.2.0", "6.5.0"))
+
+
+def _pod(team: Team, tag: str) -> Object:
+    labels = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+    spec = {"containers": [{"name": "oauth2-proxy", "image": f"acr.example.com/oauth2-proxy:{tag}"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": team.namespace, "labels": labels}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("values", "running", "installed", "failed", "words"),
+    [
+        pytest.param({}, "", False, False, (), id="the chart's own"),
+        pytest.param({"image": {"tag": "v7.14.0"}}, "", False, True, ("GHSA-7x63-xv5r-3p2x", "oauth2-proxy 7.14.0", "image.tag"), id="a bad tag"),
+        pytest.param({"image": {"tag": "v7.15.2"}}, "", False, False, ("oauth2-proxy 7.15.2", "7.15.3"), id="a tag to be warned of"),
+        pytest.param({"image": {"tag": "stable"}}, "", False, False, ("isn't known", "stable"), id="a tag that tells nothing"),
+        pytest.param({}, "v7.14.0", True, True, ("GHSA-5hvv-m4w4-gf6v", "pod monitoring-team-a/p"), id="what runs, and stays"),
+        pytest.param({}, "v7.14.0", False, False, ("Until this run replaces it", "GHSA-5hvv-m4w4-gf6v"), id="what runs, and goes"),
+        pytest.param({}, "v7.15.3", True, False, (), id="what runs is good"),
+    ],
+)
+def test_the_proxy_s_version(api: Api, kubeconfig: str, values: Object, running: str, installed: bool, failed: bool, words: tuple[str, ...]) -> None:
+    given = models(kubeconfig, **VOUCHED, helm_values=values)
+    _platform(api, given, releases=installed)
+    if running:
+        api.read_only = False
+        api.seed(_pod(Team.from_dict(given["team-a"]), running))
+        api.read_only = True
+    outcome = _run(given)["team-a"]
+    assert outcome["failed"] is failed, outcome["msg"]
+    assert all(word in outcome["msg"] for word in words), outcome["msg"]
+    assert bool(outcome["msg"]) is bool(words)
 
 
 def test_foreign_objects_are_told_before_anything_is_written(api: Api, kubeconfig: str) -> None:

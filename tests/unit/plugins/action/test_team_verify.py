@@ -62,6 +62,9 @@ class Cluster:
         return f"{pod}: AADSTS7000215 in {tail} lines"
 
 
+PROXY = {"containers": [{"name": "oauth2-proxy", "image": "quay.io/oauth2-proxy/oauth2-proxy:v7.15.3"}]}
+
+
 def _as_kube(cluster: Cluster) -> Kube:
     return t.cast("Kube", cluster)
 
@@ -108,7 +111,7 @@ def test_the_client_secret_is_read_where_the_proxy_reads_it(cluster: Cluster, cr
 @pytest.mark.parametrize(
     ("cluster", "log", "unread"),
     [
-        pytest.param(Cluster({("Pod", "p1"): {"metadata": {"name": "p1"}}, ("Pod", "p2"): {"metadata": {"name": "p2"}}}), ("p1: ", "p2: "), 0, id="pods"),
+        pytest.param(Cluster({("Pod", name): {"metadata": {"name": name}, "spec": PROXY} for name in ("p1", "p2")}), ("p1: ", "p2: "), 0, id="pods"),
         pytest.param(Cluster(forbidden=("Pod",)), (), 1, id="not allowed"),
         pytest.param(Cluster(), (), 0, id="no pods"),
     ],
@@ -118,6 +121,7 @@ def test_the_proxy_log_is_that_of_its_pods(cluster: Cluster, log: tuple[str, ...
     team_verify.ActionModule._read_log(_as_kube(cluster), TEAM, live)
     assert all(part in live.proxy_log for part in log)
     assert len(live.unread) == unread
+    assert {str(found.version) for found in live.versions} == ({"7.15.3"} if log else set())
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def no_route(case: Case) -> None:
 
 
 def foreign_route(case: Case) -> None:
-    sound._foreign_route(case.live)
+    sound._foreign_route()(case.live)
 
 
 def no_policy(case: Case) -> None:

@@ -37,7 +37,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _gateway(api: Api) -> None:
-    api.seed(parts.policy_crd(), parts.gateway_class(), parts.gateway(), parts.envoy_pod())
+    api.seed(*parts.software())
 
 
 def _prepare(kube: Kube, *, check: bool = False, adopt: t.Collection[str] = ()) -> Journal:

@@ -72,7 +72,7 @@ def test_a_platform_in_order(api: Api, kube: Kube) -> None:
 )
 def test_each_problem_of_the_platform(api: Api, kube: Kube, instead: list[Object], without: list[str], words: list[str]) -> None:
     _seed(api, *instead, without=without)
-    problem = _one(_preflight.platform_problems(kube, TEAM.gateway), *words)
+    problem = _one([found for found in _preflight.platform_problems(kube, TEAM.gateway) if not found.warning], *words)
     assert not problem.soft, "no run mends this"
     assert not problem.ours
 
@@ -90,29 +90,60 @@ def test_all_problems_are_told_at_once(api: Api, kube: Kube) -> None:
 
 
 @pytest.mark.parametrize("plural", ["customresourcedefinitions", "gatewayclasses", "pods"])
-def test_what_some_platforms_do_not_let_us_read_is_passed_over(api: Api, kube: Kube, plural: str) -> None:
+def test_what_some_platforms_do_not_let_us_read_is_told_and_refuses_nothing(api: Api, kube: Kube, plural: str) -> None:
     _seed(api)
     api.forbidden = {plural}
-    assert _preflight.platform_problems(kube, TEAM.gateway) == []
+    problems = _preflight.platform_problems(kube, TEAM.gateway)
+    assert all(problem.warning and "this identity may" in problem.text for problem in problems)
+    assert len(problems) == {"customresourcedefinitions": 1, "gatewayclasses": 0, "pods": 2}[plural]
 
 
 @pytest.mark.parametrize(
-    ("image", "container", "version"),
+    ("instead", "words"),
     [
-        pytest.param("docker.io/envoyproxy/envoy:distroless-v1.37.0", "envoy", (1, 37, 0), id="distroless"),
-        pytest.param("envoyproxy/envoy:v1.37.1", "envoy", (1, 37, 1), id="plain"),
-        pytest.param("envoy:1.37.0", "envoy", (1, 37, 0), id="without v"),
-        pytest.param("registry.example.com:5000/mirror/envoy:contrib-distroless-v1.37.0", "envoy", (1, 37, 0), id="registry with a port"),
-        pytest.param("10.0.0.1:5000/envoy:v1.38.2", "envoy", (1, 38, 2), id="registry by address"),
-        pytest.param("envoyproxy/envoy:v1.37.0@sha256:0123456789", "envoy", (1, 37, 0), id="tag and digest"),
-        pytest.param("envoyproxy/envoy@sha256:0123456789", "envoy", (), id="digest only"),
-        pytest.param("envoyproxy/envoy:dev", "envoy", (), id="no version"),
-        pytest.param("envoyproxy/gateway:v1.37.0", "shutdown-manager", (), id="another container"),
-        pytest.param(None, "envoy", (), id="no image"),
+        pytest.param([parts.envoy_pod("registry.example.com/envoy@sha256:0123")], ["Envoy", "envoy-main", "digest"], id="Envoy by digest"),
+        pytest.param([parts.controller_pod("registry.example.com/gateway:prod")], ["Envoy Gateway", "tag prod"], id="controller without a version"),
+        pytest.param([parts.bundle_crd("", "")], ["Gateway API", "bundle-version"], id="CRD without annotation"),
+        pytest.param([parts.bundle_crd("main")], ["Gateway API", "'main'"], id="a bundle of no release"),
     ],
 )
-def test_envoy_version(image: str | None, container: str, version: tuple[int, ...]) -> None:
-    assert _preflight._envoy_version({"name": container, "image": image}) == version
+def test_a_version_that_cannot_be_read_is_told_and_refuses_nothing(api: Api, kube: Kube, instead: list[Object], words: list[str]) -> None:
+    _seed(api, *instead)
+    assert _one(_preflight.platform_problems(kube, TEAM.gateway), "isn't known", *words).warning
+
+
+@pytest.mark.parametrize(
+    ("instead", "words"),
+    [
+        pytest.param([parts.controller_pod("envoyproxy/gateway:v1.7.2")], ["Envoy Gateway 1.7.2", "envoy-gateway-1", "1.8"], id="old Envoy Gateway"),
+        pytest.param([parts.bundle_crd("v1.3.0", "standard")], ["Gateway API 1.3.0", "sentinel"], id="old standard bundle"),
+    ],
+)
+def test_what_runs_is_judged_by_the_list(api: Api, kube: Kube, instead: list[Object], words: list[str]) -> None:
+    _seed(api, *instead)
+    problem = _one(_preflight.platform_problems(kube, TEAM.gateway), *words)
+    assert not problem.warning and not problem.soft
+
+
+def test_what_only_deserves_a_warning_refuses_nothing(api: Api, kube: Kube) -> None:
+    _seed(api, parts.controller_pod("envoyproxy/gateway:v1.8.0"))
+    assert _one(_preflight.platform_problems(kube, TEAM.gateway), "GHSA-fcrp-7gc2-93g7", "1.8.1").warning
+
+
+def test_envoys_of_the_gateway_s_namespace_are_found_without_the_right_to_see_all(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = parts.envoy_pod("envoyproxy/envoy:v1.37.0")
+    bad["metadata"]["namespace"] = TEAM.gateway.namespace
+    _seed(api, bad)
+    asked = kube.list
+
+    def only_in_a_namespace(version: str, kind: str, namespace: str = "", labels: t.Any = None) -> list[Object]:
+        if kind == "Pod" and not namespace:
+            raise ForbiddenError("may not list")
+        return asked(version, kind, namespace, labels)
+
+    monkeypatch.setattr(kube, "list", only_in_a_namespace)
+    refused = [problem for problem in _preflight.platform_problems(kube, TEAM.gateway) if not problem.warning]
+    _one(refused, "Envoy 1.37.0", "Location")
 
 
 # --- the header policy --------------------------------------------------------------------------------------------------------
@@ -383,18 +414,18 @@ def test_missing_rights_are_listed(api: Api, kube: Kube, denied: set[tuple[str, 
 def test_the_right_to_claim_hosts_is_asked_for_unless_opted_out(api: Api, kube: Kube) -> None:
     _seed(api)
     api.denied = {("delete", "configmaps"), ("list", "configmaps")}
-    words = ("list, delete configmaps (in gateway-envoy", "gateway_auth_gateway.admission_policy: false")
+    words = ("in namespace gateway-envoy: list, delete configmaps", "gateway_auth_gateway.admission_policy: false")
     _one(_preflight.team_problems(kube, TEAM, will_write=True), *words)
     without = team({"redirect_uris_registered": True, "gateway": {"admission_policy": False}})
     assert _preflight.team_problems(kube, without, will_write=True) == []
 
 
 def test_the_right_to_write_admission_policies(api: Api, kube: Kube) -> None:
-    assert _preflight.admission_problems(kube, TEAM.gateway) == []
+    assert _preflight.admission_problems(kube, TEAM) == []
     api.denied = {("get", "validatingadmissionpolicies"), ("create", "validatingadmissionpolicybindings")}
     words = ("get validatingadmissionpolicies.admissionregistration.k8s.io", "create validatingadmissionpolicybindings", "admission_policy: false")
-    assert not _one(_preflight.admission_problems(kube, TEAM.gateway), *words).soft
-    assert _preflight.admission_problems(kube, team({"gateway": {"admission_policy": False}}).gateway) == []
+    assert not _one(_preflight.admission_problems(kube, TEAM), *words).soft
+    assert _preflight.admission_problems(kube, team({"gateway": {"admission_policy": False}})) == []
 
 
 def test_rights_are_not_asked_for_where_nothing_changes(api: Api, kube: Kube) -> None:

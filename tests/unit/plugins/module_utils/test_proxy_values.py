@@ -77,6 +77,34 @@ def test_the_proxy_s_service_does_not_select_the_store() -> None:
     assert labels["app.kubernetes.io/name"] != "oauth2-proxy"
 
 
+def _policies(**overrides: t.Any) -> dict[str, t.Any]:
+    objects = proxy_values(team(overrides)).get("extraObjects", [])
+    return {obj["metadata"]["name"]: obj["spec"] for obj in objects if obj["kind"] == "NetworkPolicy"}
+
+
+def test_only_the_gateway_s_envoys_reach_the_proxy() -> None:
+    spec = _policies(gateway={"name": "edge", "namespace": "infra"}, metrics=False)[team().release]
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team().release}
+    (rule,) = spec["ingress"]
+    labels = {"gateway.envoyproxy.io/owning-gateway-name": "edge", "gateway.envoyproxy.io/owning-gateway-namespace": "infra"}
+    # One peer with both selectors. As two peers it would be: any pod of any namespace, or these.
+    assert rule == {"from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}], "ports": [{"port": "http"}]}
+
+
+def test_the_cluster_reaches_the_metrics_and_nothing_else_of_the_proxy() -> None:
+    open_to_all = [rule for rule in _policies()[team().release]["ingress"] if rule["from"] == [{"namespaceSelector": {}}]]
+    assert [rule["ports"] for rule in open_to_all] == [[{"port": "metrics"}]]
+
+
+@pytest.mark.parametrize("store", ["bundled", "external", "cookie"])
+def test_the_switch_spares_the_store_s_own_policy(store: str) -> None:
+    chosen: dict[str, t.Any] = {"session_store": {"type": store, "url": "rediss://store.example.com:6380"}}
+    store_s = {team().store_name} if store == "bundled" else set()
+    assert set(_policies(**chosen)) == {team().release, *store_s}
+    assert set(_policies(**chosen, network_policies=False)) == store_s
+
+
 # --- merge ---------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import urllib.parse
 
 import pytest
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _model, _verify
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _model, _verify, _versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests, claim, hosts_claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, HopError, ProbeClient
@@ -669,3 +669,24 @@ def test_report_is_plain_data() -> None:
         "remedy": "how",
         "severity": "error",
     }
+
+
+# --- versions ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_version_holds_a_bad_one_fails_an_unknown_one_warns() -> None:
+    found = [
+        _versions.of_image("envoy", "pod a/b", "envoy:v1.37.0"),
+        _versions.of_image("envoy", "pod a/c", "envoy:v1.38.0"),
+        _versions.of_image("envoy-gateway", "pod a/d", "gateway:v1.9.0"),
+        _versions.of_image("oauth2-proxy", "pod a/e", "oauth2-proxy:v7.15.2"),
+        _versions.of_image("gateway-api", "CRD x", "x@sha256:1"),
+    ]
+    checks = {check.id: check for check in _verify.judge_versions(found)}
+    assert set(checks) == {"version:envoy-8202", "version:envoy-gateway", "version:oauth2-proxy-7.15.3", "version:gateway-api:unread:0"}
+    assert checks["version:envoy-8202"].failed and "1.37.1" not in checks["version:envoy-8202"].detail
+    assert "Upgrade" in checks["version:envoy-8202"].remedy
+    assert checks["version:envoy-gateway"].ok and checks["version:envoy-gateway"].detail == "1.9.0"
+    for warned in ("version:oauth2-proxy-7.15.3", "version:gateway-api:unread:0"):
+        assert not checks[warned].ok and not checks[warned].failed
+    assert _verify.judge_versions([]) == []
