@@ -206,15 +206,14 @@ def _policies_spec() -> Object:
     return _spec(
         [("gateway.envoyproxy.io", ["securitypolicies"])],
         ["CREATE", "UPDATE", "DELETE"],
-        [
-            _NO_DRY_RUN,
-            {"name": "namespace-stays", "expression": "request.operation != 'DELETE' || !has(namespaceObject.metadata.deletionTimestamp)"},
-        ],
+        [_NO_DRY_RUN],
         [
             ("claim", "params.?data.orValue({})"),
             ("name", "(object == null ? oldObject : object).metadata.name"),
             ("here", "request.namespace == variables.claim.?namespace.orValue('')"),
             ("ours", f"variables.here && ('{POLICY}' + variables.name) in variables.claim"),
+            # Not as a condition for the whole policy: those don't see the namespace.
+            ("leaves", "request.operation == 'DELETE' && has(namespaceObject.metadata.deletionTimestamp)"),
             # It must stand there before: whoever takes the protection away says so first.
             ("released", f"oldObject != null && oldObject.metadata.?annotations[?'{REMOVAL_ANNOTATION}'].orValue('') == 'true'"),
             ("new", "object == null ? dyn({}) : dyn(object.spec)"),
@@ -238,7 +237,7 @@ def _policies_spec() -> Object:
         ],
         [
             (
-                "request.operation != 'DELETE' || !variables.ours || variables.released",
+                "request.operation != 'DELETE' || !variables.ours || variables.released || variables.leaves",
                 "this SecurityPolicy guards an app",
                 (
                     f"{_this()} + ' guards an app of {_owner()}, which is open to anybody without it. Take the app out of the team\\'s file and run"

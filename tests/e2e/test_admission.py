@@ -194,7 +194,7 @@ def _set_admission(sandbox: Sandbox, inventory: Inventory, wanted: bool) -> None
 
 def test_without_admission_policies_a_hijack_opens_the_app(sandbox: Sandbox, teams: Inventory, mallory: Mallory, browser: New) -> None:
     _set_admission(sandbox, teams, wanted=False)
-    assert sandbox.get("validatingadmissionpolicy", labels="gateway-auth/managed") == []
+    assert not sandbox.get("validatingadmissionpolicy", labels="gateway-auth/managed")
     assert not _is_open(browser, STOLEN)
     _must(mallory.put(_route()))
     try:
