@@ -99,9 +99,16 @@ def taken_hosts(team: Team, claims: t.Iterable[Object]) -> dict[str, Object]:
 
 
 def admission_manifests(gateway: GatewayRef, labels: t.Mapping[str, str]) -> list[Object]:
-    """Both admission policies of a Gateway with their bindings; each policy before its binding."""
+    """Both admission policies of a Gateway with their bindings; each policy before its binding.
+
+    Where the inventory does without them they refuse nothing, and stay: when the last binding with ConfigMaps for parameters goes,
+    an API server stops following ConfigMaps until it is restarted, and would judge by yesterday's claims if a binding came back
+    (https://github.com/kubernetes/kubernetes/issues/130887).
+    """
     objects = []
     for name, spec in ((hosts_name(gateway), _hosts_spec()), (policies_name(gateway), _policies_spec())):
+        if not gateway.admission_policy:
+            spec["matchConditions"] = [{"name": "off", "expression": "false"}]
         binding = {
             "policyName": name,
             "paramRef": {"namespace": gateway.namespace, "selector": {"matchLabels": dict(CLAIM_MARK)}, "parameterNotFoundAction": "Allow"},
