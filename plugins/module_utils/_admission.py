@@ -99,9 +99,16 @@ def taken_hosts(team: Team, claims: t.Iterable[Object]) -> dict[str, Object]:
 
 
 def admission_manifests(gateway: GatewayRef, labels: t.Mapping[str, str]) -> list[Object]:
-    """Both admission policies of a Gateway with their bindings; each policy before its binding."""
+    """Both admission policies of a Gateway with their bindings; each policy before its binding.
+
+    Where the inventory does without them they refuse nothing, and stay: when the last binding with ConfigMaps for parameters goes,
+    an API server stops following ConfigMaps until it is restarted, and would judge by yesterday's claims if a binding came back
+    (https://github.com/kubernetes/kubernetes/issues/130887).
+    """
     objects = []
     for name, spec in ((hosts_name(gateway), _hosts_spec()), (policies_name(gateway), _policies_spec())):
+        if not gateway.admission_policy:
+            spec["matchConditions"] = [{"name": "off", "expression": "false"}]
         binding = {
             "policyName": name,
             "paramRef": {"namespace": gateway.namespace, "selector": {"matchLabels": dict(CLAIM_MARK)}, "parameterNotFoundAction": "Allow"},
@@ -206,15 +213,14 @@ def _policies_spec() -> Object:
     return _spec(
         [("gateway.envoyproxy.io", ["securitypolicies"])],
         ["CREATE", "UPDATE", "DELETE"],
-        [
-            _NO_DRY_RUN,
-            {"name": "namespace-stays", "expression": "request.operation != 'DELETE' || !has(namespaceObject.metadata.deletionTimestamp)"},
-        ],
+        [_NO_DRY_RUN],
         [
             ("claim", "params.?data.orValue({})"),
             ("name", "(object == null ? oldObject : object).metadata.name"),
             ("here", "request.namespace == variables.claim.?namespace.orValue('')"),
             ("ours", f"variables.here && ('{POLICY}' + variables.name) in variables.claim"),
+            # Not as a condition for the whole policy: those don't see the namespace.
+            ("leaves", "request.operation == 'DELETE' && has(namespaceObject.metadata.deletionTimestamp)"),
             # It must stand there before: whoever takes the protection away says so first.
             ("released", f"oldObject != null && oldObject.metadata.?annotations[?'{REMOVAL_ANNOTATION}'].orValue('') == 'true'"),
             ("new", "object == null ? dyn({}) : dyn(object.spec)"),
@@ -238,7 +244,7 @@ def _policies_spec() -> Object:
         ],
         [
             (
-                "request.operation != 'DELETE' || !variables.ours || variables.released",
+                "request.operation != 'DELETE' || !variables.ours || variables.released || variables.leaves",
                 "this SecurityPolicy guards an app",
                 (
                     f"{_this()} + ' guards an app of {_owner()}, which is open to anybody without it. Take the app out of the team\\'s file and run"

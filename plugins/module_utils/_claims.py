@@ -93,8 +93,9 @@ class Claims:
             try:
                 self._announce(change)
                 self.journal.carry_out(change)
-            except DeniedError:
+            except DeniedError as exc:
                 if self.journal.check or time.monotonic() > deadline:
+                    exc.remedy = f"Where that isn't what {self.team.claim_name} says, an API server no longer follows ConfigMaps: docs/admission.md."
                     raise
                 time.sleep(POLL_S)
             else:

@@ -16,7 +16,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, GatewayRef, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import foreign_reason, plan_deletion
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import foreign_reason
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import (
     carries_our_headers,
     client_policies,
@@ -74,13 +74,17 @@ def prepare(team: Team, journal: Journal) -> None:
 
 
 def _guard(team: Team, journal: Journal) -> None:
-    """The admission policies: in place, or where the inventory does without them, gone."""
-    objects = admission_manifests(team.gateway, platform_labels(team))
-    if not team.gateway.admission_policy:
-        _unguard(objects, journal)
-        return
-    for desired in objects:
-        live = journal.kube.get(desired["apiVersion"], desired["kind"], desired["metadata"]["name"])
+    """The admission policies: in force, or where the inventory does without them, not there or without effect."""
+    wanted = team.gateway.admission_policy
+    for desired in admission_manifests(team.gateway, platform_labels(team)):
+        try:
+            live = journal.kube.get(desired["apiVersion"], desired["kind"], desired["metadata"]["name"])
+        except ForbiddenError:
+            if wanted:
+                raise
+            continue  # whoever does without them need not have the right to look
+        if not wanted and (live is None or foreign_reason(desired, live)):
+            continue
         change = journal.plan(desired, live)
         if change is None:
             continue
@@ -94,16 +98,6 @@ def _guard(team: Team, journal: Journal) -> None:
             {"op": "add", "path": "/metadata/labels", "value": {**(live["metadata"].get("labels") or {}), **desired["metadata"]["labels"]}},
         ]
         journal.record(change, journal.kube.patch(live, operations, dry_run=journal.check))
-
-
-def _unguard(objects: list[Object], journal: Journal) -> None:
-    for obj in reversed(objects):
-        try:
-            live = journal.kube.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
-        except ForbiddenError:
-            continue  # whoever does without them need not have the right to look
-        if live is not None and not foreign_reason(obj, live):
-            journal.carry_out(plan_deletion(live, "gateway_auth_gateway.admission_policy is false"))
 
 
 def _live(journal: Journal, obj: Object) -> Object | None:

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Applies the ClientTrafficPolicy that sets what oauth2-proxy reads and strips forged identity headers, and the redirect from
     HTTP to HTTPS. An existing ClientTrafficPolicy on the same Gateway or listener is an error that prints what to merge.
-  - Applies the ValidatingAdmissionPolicies and bindings by which the API server keeps others off the teams' hosts and policies, or
-    removes them where the inventory does without.
+  - Applies the ValidatingAdmissionPolicies and bindings by which the API server keeps others off the teams' hosts and policies; where
+    the inventory does without, those that are there lose their effect and stay.
 options: {}
 extends_documentation_fragment:
   - platform.gateway_auth.batch

@@ -194,9 +194,10 @@ def _set_admission(sandbox: Sandbox, inventory: Inventory, wanted: bool) -> None
 
 def test_without_admission_policies_a_hijack_opens_the_app(sandbox: Sandbox, teams: Inventory, mallory: Mallory, browser: New) -> None:
     _set_admission(sandbox, teams, wanted=False)
-    assert sandbox.get("validatingadmissionpolicy", labels="gateway-auth/managed") == []
+    for policy in sandbox.get("validatingadmissionpolicy", labels="gateway-auth/managed"):
+        assert [item["expression"] for item in policy["spec"]["matchConditions"]] == ["false"]
     assert not _is_open(browser, STOLEN)
-    _must(mallory.put(_route()))
+    assert _becomes(lambda: mallory.put(_route()).returncode == 0, IN_FORCE_S), "the API server still refuses"
     try:
         assert _becomes(lambda: _is_open(browser, STOLEN)), "a more specific path of a neighbour's route is answered without a session"
         run = sandbox.playbook("verify_team", "-e", "team=v1", inventory=teams.path)
@@ -239,6 +240,9 @@ def test_prepare_gateway_puts_them_in_force(sandbox: Sandbox, teams: Inventory, 
     _must(mallory.put(_policy("before", targetRefs=[_target("two-team-v1", sectionName="nothing")])))
     _set_admission(sandbox, teams, wanted=True)
     began = time.monotonic()
+    # By the former claims, were they still followed, v1 would be refused nothing: this claim is new.
+    run = sandbox.playbook("onboard_team", "-e", "team=v1", inventory=teams.path)
+    assert f"HTTPRoute {NEIGHBOUR}/before claims {HOST}" in run.output and f"{V1}/before targets two-team-v1" in run.output, "verify names what is there"
     assert _becomes(lambda: _is_refused(mallory), IN_FORCE_S)
     print(f"in force {time.monotonic() - began:.1f} s after prepare_gateway")
     for policy in sandbox.get("validatingadmissionpolicy", labels="gateway-auth/managed"):

@@ -201,16 +201,20 @@ def test_a_label_of_somebody_else_stays(api: Api, kube: Kube) -> None:
 
 def test_without_admission_policies(api: Api, kube: Kube) -> None:
     _prepare_without(kube)
-    assert api.trace == BOTH
+    assert api.trace == BOTH, "what isn't there isn't made"
     _prepare(kube)
     api.forget()
     api.read_only = True
     predicted = _prepare_without(kube, check=True)
     api.read_only = False
     journal = _prepare_without(kube)
-    assert journal.listing() == predicted.listing()
-    assert api.trace == [f"DELETE {name}" for name in reversed(GUARDS)], "each binding before its policy"
+    assert journal.listing() == predicted.listing() and journal.diff() == predicted.diff()
+    assert api.trace == [f"PATCH {name}" for name in GUARDS[::2]], "no binding ever goes (kubernetes#130887)"
+    for name in GUARDS[::2]:
+        assert api.the(*name.split())["spec"]["matchConditions"] == [{"name": "off", "expression": "false"}]
     assert not _prepare_without(kube).changed
+    _prepare(kube)
+    assert [item["name"] for item in api.the(POLICY_KIND, HOSTS)["spec"]["matchConditions"]] == ["no-dry-run", "spec-changes"]
 
 
 def test_opted_out_and_not_allowed_to_look(api: Api, kube: Kube) -> None:
