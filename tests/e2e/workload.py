@@ -87,6 +87,7 @@ class Identity:
 def remove_identities(sandbox: Sandbox) -> None:
     """Most may do anything, so none outlives the tests."""
     sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", "e2e=identity", "--ignore-not-found")
+    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", "e2e=identity")
     sandbox.kubectl("delete", "namespace", Identity.NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
