@@ -12,7 +12,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import envoy_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import GatewayRef, Team
-from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import proxy_labels, release_values
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import proxy_labels
 from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found, images, of, of_image
 
 Object = dict[str, t.Any]
@@ -88,7 +88,7 @@ def running_proxies(kube: Kube, team: Team) -> list[Found]:
 
 def versions_to_install(team: Team, chart: t.Mapping[str, t.Any]) -> list[Found]:
     """The chart (its metadata), and the oauth2-proxy that it installs: the tag that the values name, else the chart's own."""
-    tag = (release_values(team).get("image") or {}).get("tag")
+    tag = (team.helm_values.get("image") or {}).get("tag")  # we write none
     proxy = (
         of_image("oauth2-proxy", "image.tag of gateway_auth_helm_values", f"oauth2-proxy:{tag}")
         if tag

@@ -113,20 +113,19 @@ def old_crd(path: str, document: Object) -> Object:
     return document
 
 
-def image_of(container: str, image: str) -> Doctor:
-    """Pods whose container of that name runs another image."""
+def images_of(images: dict[str, str]) -> Doctor:
+    """Pods whose containers of these names run other images."""
 
     def doctor(path: str, document: Object) -> Object:
         for item in (document.get("items") or []) if "/pods" in path else []:
-            for found in item["spec"]["containers"]:
-                if found["name"] == container:
-                    found["image"] = image
+            for container in item["spec"]["containers"]:
+                container["image"] = images.get(container["name"], container["image"])
         return document
 
     return doctor
 
 
-broken_envoy = image_of("envoy", "docker.io/envoyproxy/envoy:distroless-v1.37.0")
+broken_envoy = images_of({"envoy": "docker.io/envoyproxy/envoy:distroless-v1.37.0"})
 
 
 def narrow_listener(path: str, document: Object) -> Object:

@@ -92,6 +92,7 @@ class Identity:
 def remove_identities(sandbox: Sandbox) -> None:
     """Most may do anything, so none outlives the tests."""
     sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", f"e2e-identity={LANE}", "--ignore-not-found")
+    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", f"e2e-identity={LANE}")
     sandbox.kubectl("delete", "namespace", Identity.NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 

@@ -52,6 +52,12 @@ def test_nothing_there(api: Api, kube: Kube) -> None:
         pytest.param({"helm_values": {"image": {"tag": "v7.14.0"}}}, {"version": "10.7.0", "appVersion": "7.15.3"}, "7.14.0", id="the tag of the values"),
         pytest.param({"helm_values": {"image": {"tag": "v7.15.3@sha256:01"}}}, {"version": "10.7.0"}, "7.15.3", id="with a digest"),
         pytest.param({"helm_values": {"image": {"tag": "stable"}}}, {"version": "10.7.0", "appVersion": "7.15.3"}, "tag stable", id="a tag that tells nothing"),
+        pytest.param(
+            {"allowed_groups": [{"id": "", "name": "still to be found"}]},
+            {"version": "10.7.0", "appVersion": "7.15.3"},
+            "7.15.3",
+            id="before groups are looked up",
+        ),
         pytest.param({}, {"version": "10.7.0"}, "'None' is no version", id="a chart that tells nothing"),
     ],
 )
