@@ -43,6 +43,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
     Waiver,
     WorkloadIdentity,
 )
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
 
 MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
@@ -163,8 +164,8 @@ class _Judge:
         self._entra()
         self._proxy()
         self._team()
-        self._waivers_and_helm()
         self._compose()
+        self._waivers_and_helm()
 
     def _required(self, name: str) -> None:
         unknown = [given for given in self.given.values if given not in _spec.load() and _spec.nearest(given, _spec.load()) == name]
@@ -686,15 +687,14 @@ class _Judge:
         if not isinstance(values, dict):
             return
         used: set[str] = set()
-        own_hosts = self._own_hosts()
-        for doubt in helm.judge(values, own_hosts):
+        for doubt in self._helm_doubts(values):
             path = f"gateway_auth_helm_values.{doubt.path}"
-            keys = {helm.waiver_key(f"helm_values.{doubt.path}"), helm.waiver_key(doubt.path.rsplit(".", maxsplit=1)[-1])}
-            if doubt.waivable and keys & valid:
-                used |= keys & valid
+            named = doubt.waivers & valid
+            if doubt.waivable and named:
+                used |= named
                 continue
-            remedy = f"Remove {path}"
-            remedy += f", or have the platform waive helm_values.{doubt.path} in gateway_auth_waivers." if doubt.waivable else "."
+            remedy = f"{doubt.hint} " if doubt.hint else ""
+            remedy += f"Remove {path}, or have the platform waive {doubt.option} in gateway_auth_waivers." if doubt.waivable else f"Remove {path}."
             self.report(path, doubt.expected, doubt.found, remedy, "helm-values" if doubt.waivable else "helm-values-secret")
         for index, waiver in enumerate(self.var("waivers") or []):
             if isinstance(waiver, dict) and waiver.get("option") and helm.waiver_key(waiver["option"]) in valid - used:
@@ -702,6 +702,26 @@ class _Judge:
                     f"gateway_auth_waivers[{index}].option", "an option that needs a waiver and is used", shown(waiver["option"]),
                     f"Remove gateway_auth_waivers[{index}], or correct its option.", "waiver-unused", WARNING,
                 )  # fmt: skip
+
+    def _helm_doubts(self, values: dict[str, t.Any]) -> list[helm.Doubt]:
+        """What the user's Helm values change. A team that isn't sound enough to be composed has none of its own to compare with."""
+        if not values:
+            return []
+        try:
+            ours, merged = self._release()
+        except (KeyError, TypeError, AttributeError, ValueError):
+            if not errors(self.findings):
+                raise
+            ours, merged = {}, values
+        return helm.judge(values, ours, merged, self._own_hosts())
+
+    def _release(self) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+        """Values of the release without the user's, and with them."""
+        if self.team is None:
+            raise TypeError("no team")
+        # The id of a group that is only named isn't known yet; no flag of the user's may name it anyway.
+        team = self.team.resolved(self.team.client_id, {name: f"({name})" for name in self.team.named_groups})
+        return release_values(dataclasses.replace(team, helm_values={})), release_values(team)
 
     def _waiver_date(self, path: str, value: t.Any) -> bool:
         text = self.text(path, value)
