@@ -17,6 +17,7 @@ from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _spec, _validate
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
 
 _OPTIONS: dict[str, t.Any] = {
@@ -59,7 +60,7 @@ class ActionModule(ActionBase):
         if findings:
             self._display.display(_findings.render(findings))
         result["models"] = {team.name: team.to_dict() for team in teams if team.name in set(addressed)}
-        result["summary"] = [summarize(team) for team in teams if team.name in set(addressed)]
+        result["summary"] = [line for team in teams if team.name in set(addressed) for line in summarize(team)]
         result["changed"] = False
         return result
 
@@ -104,11 +105,11 @@ def select(team: str, hosts: list[str], play_hosts: list[str]) -> list[str]:
     return [host]
 
 
-def summarize(team: Team) -> str:
-    """A valid team in one line."""
+def summarize(team: Team) -> list[str]:
+    """A valid team in one line, and one for each of its waivers in force."""
     hosts = ", ".join(app.hostname for app in team.apps)
     groups = ", ".join(group.name or group.id for group in (*team.allowed_groups, *team.admin_groups))
-    return f"{team.name}: valid; {hosts} for {groups}"
+    return [f"{team.name}: valid; {hosts} for {groups}", *(f"{team.name}: waived: {used}" for used in in_force(team))]
 
 
 def _chart() -> str:

@@ -81,6 +81,7 @@ RULES = {
     "url": "a URL is one of a scheme that works",
     "url-credentials": "no secret in a URL",
     "waiver-date": "a waiver names its last day",
+    "waiver-ends": "a waiver doesn't end by surprise",
     "waiver-expired": "a waiver is not past",
     "waiver-incomplete": "a waiver is owned and reasoned",
     "waiver-unused": "a waiver waives something",

@@ -43,7 +43,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
     Waiver,
     WorkloadIdentity,
 )
-from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import SOON_DAYS, days_left
 
 MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
@@ -707,21 +707,13 @@ class _Judge:
         """What the user's Helm values change. A team that isn't sound enough to be composed has none of its own to compare with."""
         if not values:
             return []
-        try:
-            ours, merged = self._release()
-        except (KeyError, TypeError, AttributeError, ValueError):
-            if not errors(self.findings):
-                raise
-            ours, merged = {}, values
-        return helm.judge(values, ours, merged, self._own_hosts())
-
-    def _release(self) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-        """Values of the release without the user's, and with them."""
-        if self.team is None:
-            raise TypeError("no team")
-        # The id of a group that is only named isn't known yet; no flag of the user's may name it anyway.
-        team = self.team.resolved(self.team.client_id, {name: f"({name})" for name in self.team.named_groups})
-        return release_values(dataclasses.replace(team, helm_values={})), release_values(team)
+        if self.team is not None:
+            try:
+                return helm.judge_team(self.team)
+            except (KeyError, TypeError, AttributeError, ValueError):
+                if not errors(self.findings):
+                    raise
+        return helm.judge(values, {}, values, self._own_hosts())
 
     def _waiver_date(self, path: str, value: t.Any) -> bool:
         text = self.text(path, value)
@@ -735,6 +727,13 @@ class _Judge:
         if expires < self.today:
             self.report(path, f"a day that is not past ({self.today.isoformat()} today)", text, "Remove what it waived, or renew the waiver.", "waiver-expired")
             return False
+        left = days_left(expires, self.today)
+        if left <= SOON_DAYS:
+            when = "today" if left == 0 else f"in {left} day{'' if left == 1 else 's'}"
+            self.report(
+                path, f"a last day more than {SOON_DAYS} days away, for the runs fail after it", f"{text}, {when}",
+                "Remove what it waives, or renew the waiver.", "waiver-ends", WARNING,
+            )  # fmt: skip
         return True
 
     def _own_hosts(self) -> set[str]:

@@ -21,6 +21,8 @@ import urllib.parse
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _chart_keys as chart
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _proxy_flags as proxy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import shown
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
 from ansible_collections.platform.gateway_auth.plugins.module_utils._spec import nearest
 
 Values = t.Mapping[str, t.Any]
@@ -129,6 +131,16 @@ def judge(user: Values, ours: Values, merged: Values, own_hosts: collections.abc
     for doubt in sorted(doubts, key=lambda doubt: doubt.waivable):
         unique.setdefault(doubt.path, doubt)
     return list(unique.values())
+
+
+def judge_team(team: Team) -> list[Doubt]:
+    """Everything in a team's Helm values that would undo a guarantee, waived or not."""
+    if not team.helm_values:
+        return []
+    # The id of a group that is only named may not be known yet; no flag of the user's may name it anyway.
+    known = team.resolved(team.client_id, {name: f"({name})" for name in team.named_groups})
+    own_hosts = {*(app.hostname for app in team.apps), team.proxy_host}
+    return judge(team.helm_values, release_values(dataclasses.replace(known, helm_values={})), release_values(known), own_hosts)
 
 
 def waiver_key(option: str) -> str:

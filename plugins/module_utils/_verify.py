@@ -34,6 +34,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._probe impor
     status_hint,
     wait_refused,
 )
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
 
 Object = dict[str, t.Any]
 
@@ -505,7 +506,15 @@ def verify_team(
         checks.append(judge_dns(team.proxy_host, resolve(team.proxy_host), addresses))
     if entra is not None and team.credential != "federated" and live.client_secret:
         checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
-    return [*checks, *judge_log(live.proxy_log), *judge_unread(live)]
+    return [*checks, *judge_waivers(team), *judge_log(live.proxy_log), *judge_unread(live)]
+
+
+def judge_waivers(team: Team) -> list[Check]:
+    """What the platform has opened on purpose: told each time, and no failure."""
+    return [
+        Check(f"waiver:{used.waiver.option}", "a guarantee is waived", False, str(used), "Remove it as soon as it isn't needed any more.", "warning")
+        for used in in_force(team)
+    ]
 
 
 def judge_objects(team: Team, live: Live) -> list[Check]:

@@ -70,7 +70,7 @@ models:
   type: dict
   sample: {team-a: {name: team-a, environment: sandbox}}
 summary:
-  description: One line for each addressed team.
+  description: One line for each addressed team, and one for each of its waivers in force.
   returned: success
   type: list
   elements: str

@@ -60,7 +60,11 @@ def test_select_refuses(team: str, play_hosts: list[str], words: list[str]) -> N
 
 
 def test_summary_is_one_line() -> None:
-    assert summarize(golden.team()).splitlines() == [summarize(golden.team())]
+    (line,) = summarize(golden.team())
+    assert line.splitlines() == [line]
+    waiver = {"option": "cookie-domain", "owner": "platform", "reason": "old clients", "expires": "2027-01-01"}
+    told = summarize(golden.team({"helm_values": {"extraArgs": {"cookie-domain": ".x"}}, "waivers": [waiver]}))
+    assert [one.splitlines() for one in told] == [[line], [told[1]]] and "old clients" in told[1]
 
 
 def test_the_example_inventory_is_valid() -> None:
