@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import concurrent.futures
 import json
 import pathlib
 import socket
@@ -22,17 +23,20 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._isolation import Digests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
 from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
+    APART,
     Check,
     Live,
+    judge_apart,
     render,
     report,
     verify_team,
 )
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import WORKERS, BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
 
@@ -62,6 +66,7 @@ class ActionModule(BatchAction):
         for kube in {connect(team.cluster) for team in teams.values()}:
             self._routes[kube] = _allowed(lambda kube=kube: kube.list(GATEWAY_API, "HTTPRoute"))
             self._policies[kube] = _allowed(lambda kube=kube: kube.list(ENVOY_API, "SecurityPolicy"))
+        self._digests = _digests(list(teams.values()))
 
     def for_team(self, team: Team) -> Outcome:
         kube = connect(team.cluster)
@@ -71,6 +76,7 @@ class ActionModule(BatchAction):
         client = ProbeClient(team.probe.proxy, address, team.probe.ca_file)
         # Behind a proxy it is the proxy that resolves names; this machine's DNS says nothing.
         checks = verify_team(team, client, live, _entra_client(team), None if team.probe.proxy else _resolve)
+        checks += judge_apart(team, self._digests)
         if self.options["memberships"] and team.groups_claim == "security" and has_identity():
             checks.append(self._memberships(team))
         with self._checks_lock:
@@ -126,6 +132,25 @@ class ActionModule(BatchAction):
             live.unread.append(f"Secret {team.namespace}/{team.proxy_secret} can't be read, so Entra isn't asked about the client secret")
         except (binascii.Error, UnicodeDecodeError):
             live.unread.append(f"Secret {team.namespace}/{team.proxy_secret}: client-secret isn't text")
+
+
+def _digests(teams: list[Team]) -> Digests:
+    """Of the Secrets of all addressed teams: what two of them hold alike is seen only side by side. None is shown or kept."""
+    found = Digests()
+    if len(teams) < 2:
+        return found
+
+    def read(team: Team) -> dict[str, str] | None:
+        kube = connect(team.cluster)
+        names = [team.proxy_secret, *([team.store_secret] if team.has_store_password else [])]
+        held = _allowed(lambda: [kube.get("v1", "Secret", name, team.namespace) for name in names])
+        return None if held is None else {key: str(value) for secret in held for key, value in ((secret or {}).get("data") or {}).items() if key in APART}
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(WORKERS, len(teams))) as pool:
+        for team, values in zip(teams, pool.map(read, teams), strict=True):
+            if values is not None:
+                found.add(team, values)
+    return found
 
 
 def _entra_client(team: Team) -> ProbeClient:

@@ -20,7 +20,7 @@ import string
 import typing as t
 import urllib.parse
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _isolation, _spec
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import CLOUDS, GraphEndpoint
@@ -907,6 +907,18 @@ def _across(judged: list[_Judge]) -> None:
     _hosts_once(judged)
     _namespaces_once(judged)
     _registrations(judged)
+    _isolation_rules(judged)
+
+
+def _isolation_rules(judged: list[_Judge]) -> None:
+    by_name = {judge.name: judge for judge in judged}
+    given = []
+    for judge in judged:
+        if judge.team is not None and not errors(judge.findings):
+            place = judge.given.place("gateway_auth_client_secret.value")
+            given.append(_isolation.Given(judge.team, judge.var("allowed_groups") or (), str(place) if place.line else ""))
+    for shared in _isolation.lint(given):
+        by_name[shared.team].report(shared.path, shared.expected, shared.found, shared.remedy, shared.rule, WARNING)
 
 
 def _hosts_once(judged: list[_Judge]) -> None:
@@ -945,7 +957,7 @@ def _registrations(judged: list[_Judge]) -> None:
             by_client[judge.team.client_id].append(judge)
     for client_id, sharing in by_client.items():
         names = [judge.name for judge in sharing]
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        listed = _isolation.listed(names)
         uris = sum(len(judge.team.redirect_uris) for judge in sharing if judge.team is not None)
         for judge in sharing:
             if uris > MAX_REDIRECT_URIS:
