@@ -10,15 +10,11 @@ import base64
 import binascii
 import concurrent.futures
 import json
-import pathlib
 import socket
-import tempfile
 import threading
 import typing as t
 import urllib.parse
 import urllib.request
-
-from ansible.errors import AnsibleActionFail
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
@@ -36,6 +32,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._verify impo
     report,
     verify_team,
 )
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _files
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import WORKERS, BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
@@ -56,7 +53,7 @@ class ActionModule(BatchAction):
             for host, outcome in result["teams"].items():
                 if host not in self._checks:
                     self._checks[host] = [Check("read", "the team's objects can be read", False, outcome["msg"])]
-            _write(self.options["report"], report(self._checks))
+            _files.write_whole(self.options["report"], json.dumps(report(self._checks), indent=2, ensure_ascii=False) + "\n", "-e report")
         return result
 
     def prepare(self, teams: dict[str, Team]) -> None:
@@ -182,18 +179,3 @@ def _allowed(read: t.Callable[[], T]) -> T | None:
         return read()
     except ForbiddenError:
         return None
-
-
-def _write(path: str, document: dict[str, t.Any]) -> None:
-    """Whole or not at all: a reader never sees half a report."""
-    target = pathlib.Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            json.dump(document, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-        whole = pathlib.Path(file.name)
-        whole.chmod(0o644)
-        whole.replace(target)
-    except OSError as exc:
-        raise AnsibleActionFail(f"The report can't be written to {path}: {exc.strerror}. Give another path in option report.") from exc

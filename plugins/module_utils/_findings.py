@@ -175,22 +175,28 @@ def to_dicts(findings: collections.abc.Iterable[Finding]) -> list[dict[str, t.An
 
 def render(findings: collections.abc.Sequence[Finding], conclusion: str = "") -> str:
     """One report for people, errors first. What many teams share (a line of the platform's file) is said once."""
-    groups: dict[Finding, list[str]] = {}
-    for finding in findings:
-        groups.setdefault(dataclasses.replace(finding, team=""), []).append(finding.team)
-    ordered = sorted(groups.items(), key=lambda item: (item[0].severity != ERROR, item[1][0], item[0].file, item[0].line, item[0].path))
-    count = {severity: sum(1 for finding in groups if finding.severity == severity) for severity in (ERROR, WARNING)}
+    ordered = grouped(findings)
+    count = {severity: sum(1 for finding, _teams in ordered if finding.severity == severity) for severity in (ERROR, WARNING)}
     head = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in count.items() if number)
     lines = [f"The inventory has {head or 'no findings'}.{' ' if conclusion else ''}{conclusion}"]
     for finding, teams in ordered:
         lines += ["", f"{finding.severity}: {finding.place}: {finding.path} [{finding.rule}]"]
-        lines.append(f"  {_whose(teams)}Expected {finding.expected}, found {finding.found}.")
+        lines.append(f"  {whose(teams)}Expected {finding.expected}, found {finding.found}.")
         if finding.remedy:
             lines.append(f"  {finding.remedy}")
     return "\n".join(lines)
 
 
-def _whose(teams: list[str]) -> str:
+def grouped(findings: collections.abc.Iterable[Finding]) -> list[tuple[Finding, list[str]]]:
+    """Findings without their team, and the teams of each; errors first."""
+    groups: dict[Finding, list[str]] = {}
+    for finding in findings:
+        groups.setdefault(dataclasses.replace(finding, team=""), []).append(finding.team)
+    return sorted(groups.items(), key=lambda item: (item[0].severity != ERROR, item[1][0], item[0].file, item[0].line, item[0].path))
+
+
+def whose(teams: collections.abc.Iterable[str]) -> str:
+    """The teams of a finding as the beginning of a sentence; empty for one of the run."""
     names = [f"'{team}'" for team in dict.fromkeys(teams) if team]
     if not names:
         return ""

@@ -19,6 +19,7 @@ RUN_BY: dict[str, str] = {
     r"make (demo|test|sandbox|sandbox-down|molecule|bench|soak|lint|lint-fast|lint-full|unit|e2e|venv|setup|deps|lock)": "Makefile:{0}:",
     r"(?:\.venv/bin/)?ansible-playbook playbooks/render_team\.yml -e team=a(?: -e dest=\w+)?": "tests/e2e:render_team",
     r"ansible-playbook playbooks/(?:prepare_gateway|onboard_team|verify_team|validate_teams)\.yml(?: -e team=a)?(?: --check --diff)?": "tests/e2e:playbook(",
+    r"ansible-playbook playbooks/validate_teams\.yml -e dest=findings\.(sarif|xml)": "tests/unit/plugins/action/test_compile_teams.py:findings.{0}",
     r"ansible-playbook playbooks/rotate_team\.yml -e team=a(?: -e rotate=(?:client_secret|cookie_secret|redis_password))?(?: --check --diff)?": (
         "tests/e2e:rotate_team"
     ),

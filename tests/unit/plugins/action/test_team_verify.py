@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
-import pathlib
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleActionFail
 
 from ansible_collections.platform.gateway_auth.plugins.action import team_verify
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _model
@@ -124,21 +121,6 @@ def test_no_deployment_has_no_log() -> None:
     cluster, live = Cluster({("Pod", "p1"): {"metadata": {"name": "p1"}}}), Live()
     team_verify.ActionModule._read_log(_as_kube(cluster), TEAM, live)
     assert (live.proxy_log, cluster.asked_logs) == ("", [])
-
-
-def test_the_report_is_written_whole_with_its_folder(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "new" / "report.json"
-    team_verify._write(str(path), {"ok": True})
-    team_verify._write(str(path), {"ok": False})
-    assert json.loads(path.read_text()) == {"ok": False}
-    assert [item.name for item in path.parent.iterdir()] == ["report.json"]
-    assert path.stat().st_mode & 0o777 == 0o644
-
-
-def test_a_report_that_cannot_be_written_names_the_option(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(AnsibleActionFail, match="report"):
-        team_verify._write(str(tmp_path / "file" / "report.json"), {})
 
 
 def test_names_that_are_not_in_dns_have_no_address() -> None:
