@@ -24,6 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils import _isol
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import CLOUDS, GraphEndpoint
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import grant_name, needs_grant
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
     PROBE_PATH,
     AksRef,
@@ -906,6 +907,7 @@ class _Judge:
 def _across(judged: list[_Judge]) -> None:
     _hosts_once(judged)
     _namespaces_once(judged)
+    _grants_once(judged)
     _registrations(judged)
     _isolation_rules(judged)
 
@@ -946,6 +948,23 @@ def _namespaces_once(judged: list[_Judge]) -> None:
             judge.report(
                 "gateway_auth_stack", "a namespace that no other team has", f"{namespace}, also that of team '{other.name}'",
                 "Change gateway_auth_stack or the host's name.", "namespace-taken",
+            )  # fmt: skip
+
+
+def _grants_once(judged: list[_Judge]) -> None:
+    """Grants of several teams may stand in one namespace; `team-a` with app `b-c` and `team-a-b` with app `c` give one name."""
+    claims: dict[tuple[str, str], list[tuple[_Judge, str]]] = collections.defaultdict(list)
+    for judge in judged:
+        for app in judge.team.apps if judge.team is not None else ():
+            if judge.team is not None and needs_grant(judge.team, app):
+                claims[app.service.namespace, grant_name(judge.team, app)].append((judge, app.name))
+    for (namespace, name), claimants in claims.items():
+        for judge, app_name in claimants if len({judge.name for judge, _app in claimants}) > 1 else ():
+            other = next(candidate for candidate, _app in claimants if candidate is not judge)
+            index = next(index for index, app in enumerate(judge.var("apps")) if isinstance(app, dict) and app.get("name") == app_name)
+            judge.report(
+                f"gateway_auth_apps[{index}].name", "a name whose ReferenceGrant no other team has", f"{namespace}/{name}, also that of team '{other.name}'",
+                f"Change gateway_auth_apps[{index}].name.", "object-name",
             )  # fmt: skip
 
 

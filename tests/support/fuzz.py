@@ -29,6 +29,8 @@ def fuzz(*, examples: int, slow: bool = False) -> t.Callable[[T], T]:
         deadline=None,
         database=None,
         print_blob=True,
+        # What starts programs isn't shrunk: that would take minutes, and the example is printed as it is.
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate, *([] if slow else [hypothesis.Phase.shrink])],
         suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much, hypothesis.HealthCheck.function_scoped_fixture],
     )
 

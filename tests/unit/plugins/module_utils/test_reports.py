@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import typing as t
@@ -79,6 +80,16 @@ def test_sarif_says_where_what_and_by_which_rule() -> None:
     for word in ("team-a", "a label", "'A'", "Change it."):
         assert word in found["dns-label"]["message"]["text"]
     assert found["unknown-control"]["locations"][0]["physicalLocation"] == {"artifactLocation": {"uri": "inv"}}, "what is in no file is the inventory's"
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SARIF_SCHEMA"), reason="set SARIF_SCHEMA to a copy of https://json.schemastore.org/sarif-2.1.0.json to ask the schema itself"
+)
+def test_the_official_schema_agrees() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(pathlib.Path(os.environ["SARIF_SCHEMA"]).read_text(encoding="utf-8"))
+    for findings in ((), (ERROR_A, WARNING_B, OF_THE_RUN), (dataclasses.replace(ERROR_A, file="/x y", line=0),)):
+        jsonschema.validate(json.loads(to_sarif(validation(*findings))), schema)
 
 
 def test_what_teams_share_is_one_result() -> None:
