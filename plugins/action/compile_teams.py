@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import typing as t
 
@@ -15,14 +14,16 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _spec, _validate
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings, _reports, _spec, _validate
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _files, _inventory
 
 _OPTIONS: dict[str, t.Any] = {
     "team": {"type": "str", "default": ""},
     "mode": {"type": "str", "default": "all", "choices": ["all", "addressed"]},
     "report": {"type": "path"},
+    "dest": {"type": "path"},
 }
 
 
@@ -39,6 +40,8 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _unused, options = self.validate_argument_spec(_OPTIONS)
+        if options["dest"]:
+            _files.check_report(options["dest"])
         hosts = [str(host) for host in variables["groups"].get(_inventory.GROUP, [])]
         if not hosts:
             raise AnsibleActionFail(NO_TEAMS)
@@ -48,8 +51,11 @@ class ActionModule(ActionBase):
         teams, findings = _validate.validate(inputs, today=datetime.datetime.now().astimezone().date(), chart=_chart())
         findings = [*_inventory.check_extra_vars(extra_vars), *findings]
         stopping = _findings.blocking(findings, addressed, options["mode"])
+        sources = [str(source) for source in variables.get("ansible_inventory_sources") or []]
         if options["report"]:
-            _write_report(options["report"], findings, hosts, addressed)
+            _files.write_whole(options["report"], _reports.to_json(_reports.Validation(tuple(findings), tuple(hosts), tuple(addressed), "", "")), "-e report")
+        if options["dest"]:
+            _files.write_report(options["dest"], findings, hosts, addressed, sources)
         result["findings"] = _findings.to_dicts(findings)
         result["addressed"] = addressed
         if stopping:
@@ -59,7 +65,7 @@ class ActionModule(ActionBase):
         if findings:
             self._display.display(_findings.render(findings))
         result["models"] = {team.name: team.to_dict() for team in teams if team.name in set(addressed)}
-        result["summary"] = [summarize(team) for team in teams if team.name in set(addressed)]
+        result["summary"] = [line for team in teams if team.name in set(addressed) for line in summarize(team)]
         result["changed"] = False
         return result
 
@@ -104,11 +110,11 @@ def select(team: str, hosts: list[str], play_hosts: list[str]) -> list[str]:
     return [host]
 
 
-def summarize(team: Team) -> str:
-    """A valid team in one line."""
+def summarize(team: Team) -> list[str]:
+    """A valid team in one line, and one for each of its waivers in force."""
     hosts = ", ".join(app.hostname for app in team.apps)
     groups = ", ".join(group.name or group.id for group in (*team.allowed_groups, *team.admin_groups))
-    return f"{team.name}: valid; {hosts} for {groups}"
+    return [f"{team.name}: valid; {hosts} for {groups}", *(f"{team.name}: waived: {used}" for used in in_force(team))]
 
 
 def _chart() -> str:
@@ -117,13 +123,3 @@ def _chart() -> str:
     if not given or given.startswith("oci://"):
         return given
     return os.path.abspath(os.path.expanduser(given))
-
-
-def _write_report(path: str, findings: list[_findings.Finding], hosts: list[str], addressed: list[str]) -> None:
-    document = {"teams": hosts, "addressed": addressed, "findings": _findings.to_dicts(findings)}
-    try:
-        with open(path, "w", encoding="utf-8") as handle:
-            json.dump(document, handle, indent=2)
-            handle.write("\n")
-    except OSError as exc:
-        raise AnsibleActionFail(f"Can't write the report to {path}: {exc.strerror}. Change -e report.") from exc

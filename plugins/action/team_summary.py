@@ -2,13 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a run ended: one line for each team, also when every team failed."""
+"""How a run ended: one line for each team, also when every team failed; and one for each waiver in force."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
 
 
 class ActionModule(ActionBase):
@@ -23,10 +26,12 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _unused, options = self.validate_argument_spec({"phases": {"type": "list", "elements": "dict", "required": True}})
+        spec = {"phases": {"type": "list", "elements": "dict", "required": True}, "models": {"type": "dict", "default": {}}}
+        _unused, options = self.validate_argument_spec(spec)
         alive = set(variables["ansible_play_hosts"])
         lines = {host: _summarize(host, options["phases"], host in alive, self._task.check_mode) for host in variables["ansible_play_hosts_all"]}
-        result["msg"] = [f"{host}: {text}" for host, text in lines.items()]
+        waived = [f"{host}: waived: {used}" for host in lines if host in options["models"] for used in in_force(Team.from_dict(options["models"][host]))]
+        result["msg"] = [*(f"{host}: {text}" for host, text in lines.items()), *waived]
         result["changed"] = False
         result["_ansible_verbose_always"] = True
         return result

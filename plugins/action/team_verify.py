@@ -8,34 +8,35 @@ from __future__ import annotations
 
 import base64
 import binascii
+import concurrent.futures
 import json
-import pathlib
 import socket
-import tempfile
 import threading
 import typing as t
 import urllib.parse
 import urllib.request
 
-from ansible.errors import AnsibleActionFail
-
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app, _explain
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import ADMISSION_VERSION, BINDING_KIND, POLICY_KIND
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._isolation import Digests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import GatewayRef, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import ProbeClient
 from ansible_collections.platform.gateway_auth.plugins.module_utils._running import platform_versions, proxy_versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
+    APART,
     Check,
     Live,
+    judge_apart,
     render,
     report,
     verify_team,
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _files
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import WORKERS, BatchAction, Outcome
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import Clients, has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
 
@@ -59,7 +60,7 @@ class ActionModule(BatchAction):
             for host, outcome in result["teams"].items():
                 if host not in self._checks:
                     self._checks[host] = [Check("read", "the team's objects can be read", False, outcome["msg"])]
-            _write(self.options["report"], report(self._checks))
+            _files.write_whole(self.options["report"], json.dumps(report(self._checks), indent=2, ensure_ascii=False) + "\n", "-e report")
         return result
 
     def prepare(self, teams: dict[str, Team]) -> None:
@@ -81,6 +82,7 @@ class ActionModule(BatchAction):
             self._policies[kube] = _allowed(lambda kube=kube: kube.list(ENVOY_API, "SecurityPolicy"))
         for kube in {connect(team.cluster) for team in teams.values() if team.gateway.admission_policy}:
             self._admission[kube] = _allowed(lambda kube=kube: [obj for kind in (POLICY_KIND, BINDING_KIND) for obj in kube.list(ADMISSION_VERSION, kind)])
+        self._digests = _digests(list(teams.values()))
 
     def for_team(self, team: Team) -> Outcome:
         target = None
@@ -99,6 +101,7 @@ class ActionModule(BatchAction):
             checks = _explain.explain(team, target, client, live, _entra_client(team), resolve)
             return self._judged(team, checks, _explain.render(target, checks))
         checks = verify_team(team, client, live, _entra_client(team), resolve)
+        checks += judge_apart(team, self._digests)
         if self.options["memberships"] and team.groups_claim == "security" and has_identity():
             checks.append(self._memberships(team))
         return self._judged(team, checks, render(checks))
@@ -174,6 +177,25 @@ class ActionModule(BatchAction):
             live.unread.append(f"Secret {team.namespace}/{team.proxy_secret}: client-secret isn't text")
 
 
+def _digests(teams: list[Team]) -> Digests:
+    """Of the Secrets of all addressed teams: what two of them hold alike is seen only side by side. None is shown or kept."""
+    found = Digests()
+    if len(teams) < 2:
+        return found
+
+    def read(team: Team) -> dict[str, str] | None:
+        kube = connect(team.cluster)
+        names = [team.proxy_secret, *([team.store_secret] if team.has_store_password else [])]
+        held = _allowed(lambda: [kube.get("v1", "Secret", name, team.namespace) for name in names])
+        return None if held is None else {key: str(value) for secret in held for key, value in ((secret or {}).get("data") or {}).items() if key in APART}
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(WORKERS, len(teams))) as pool:
+        for team, values in zip(teams, pool.map(read, teams), strict=True):
+            if values is not None:
+                found.add(team, values)
+    return found
+
+
 def _entra_client(team: Team) -> ProbeClient:
     """Entra is reached as any HTTPS client here would, or by the probe's proxy where there is no other.
 
@@ -203,18 +225,3 @@ def _allowed(read: t.Callable[[], T]) -> T | None:
         return read()
     except ForbiddenError:
         return None
-
-
-def _write(path: str, document: dict[str, t.Any]) -> None:
-    """Whole or not at all: a reader never sees half a report."""
-    target = pathlib.Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            json.dump(document, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-        whole = pathlib.Path(file.name)
-        whole.chmod(0o644)
-        whole.replace(target)
-    except OSError as exc:
-        raise AnsibleActionFail(f"The report can't be written to {path}: {exc.strerror}. Give another path in option report.") from exc

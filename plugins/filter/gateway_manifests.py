@@ -42,11 +42,11 @@ _value:
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import gateway_manifests as _assemble
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import compiled_team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import assembled
 
 
 def gateway_manifests(model: t.Any) -> list[dict[str, t.Any]]:
-    return _assemble(compiled_team(model, "gateway_manifests"))
+    return assembled(model, "gateway_manifests", _assemble)
 
 
 class FilterModule:

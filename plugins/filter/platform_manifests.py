@@ -44,12 +44,11 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import platform_manifests as _assemble
 from ansible_collections.platform.gateway_auth.plugins.module_utils._platform import platform_labels
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import compiled_team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import assembled
 
 
 def platform_manifests(model: t.Any) -> list[dict[str, t.Any]]:
-    team = compiled_team(model, "platform_manifests")
-    return _assemble(team.gateway, platform_labels(team), team.domain)
+    return assembled(model, "platform_manifests", lambda team: _assemble(team.gateway, platform_labels(team), team.domain))
 
 
 class FilterModule:

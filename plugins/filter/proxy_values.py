@@ -41,11 +41,11 @@ _value:
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values as _assemble
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import compiled_team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import assembled
 
 
 def proxy_values(model: t.Any) -> dict[str, t.Any]:
-    return _assemble(compiled_team(model, "proxy_values"))
+    return assembled(model, "proxy_values", _assemble)
 
 
 class FilterModule:

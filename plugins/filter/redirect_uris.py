@@ -38,11 +38,11 @@ _value:
 
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import compiled_team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import assembled
 
 
 def redirect_uris(model: t.Any) -> list[str]:
-    return list(compiled_team(model, "redirect_uris").redirect_uris)
+    return assembled(model, "redirect_uris", lambda team: list(team.redirect_uris))
 
 
 class FilterModule:

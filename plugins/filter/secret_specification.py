@@ -39,11 +39,11 @@ _value:
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._secrets_spec import secret_specification as _assemble
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import compiled_team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import assembled
 
 
 def secret_specification(model: t.Any) -> list[dict[str, t.Any]]:
-    return _assemble(compiled_team(model, "secret_specification"))
+    return assembled(model, "secret_specification", _assemble)
 
 
 class FilterModule:

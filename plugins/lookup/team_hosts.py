@@ -41,19 +41,23 @@ _raw:
   elements: str
 """
 
+import os
 import typing as t
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _findings
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _inventory
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _files, _inventory
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
         given = variables or {}
+        dest = os.path.expanduser(str(given.get("dest") or "")) if given.get("__gateway_auth_reports") else ""
+        if dest:
+            _files.check_report(dest)
         hosts = [str(host) for host in (given.get("groups") or {}).get(_inventory.GROUP, [])]
         folders = _inventory.source_folders(given.get("ansible_inventory_sources") or [], given.get("playbook_dir") or ".")
         reader = _inventory.TeamFiles(self._loader, folders)
@@ -63,5 +67,8 @@ class LookupModule(LookupBase):
         addressed = {f"team-{team}"} if team and given.get("__gateway_auth_mode") == "addressed" else set(hosts)
         if addressed.intersection(powerful):
             findings = [finding for file in files.values() for finding in file.findings]
+            if dest:
+                sources = [str(source) for source in given.get("ansible_inventory_sources") or []]
+                _files.write_report(dest, findings, hosts, sorted(addressed), sources)
             raise AnsibleLookupError(_findings.render(findings, "Nothing was written."))
         return [":".join([str(term), *(f"!{host}" for host in powerful)]) for term in terms]

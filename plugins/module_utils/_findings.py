@@ -31,6 +31,7 @@ RULES = {
     "duplicate-group": "a group is there once in a list",
     "duration": "a duration has the form its reader takes",
     "federated-cloud": "oauth2-proxy can do what the credential asks of it",
+    "foreign-service": "an app's Service isn't another team's",
     "group-assignment": "groups are assigned to a registration of ours alone",
     "guid": "ids of Entra are GUIDs",
     "helm-values": "Helm values don't undo a guarantee, unless waived",
@@ -42,6 +43,7 @@ RULES = {
     "key-vault": "a secret of a Key Vault has a name that Key Vault takes",
     "name-length": "composed names fit Kubernetes, Helm and DNS",
     "namespace-taken": "a namespace belongs to one team",
+    "no-admins": "the platform's admins enter every team's apps, or no team's",
     "no-apps": "a team has an app",
     "no-groups": "a team and an app have a group, for none would mean everybody",
     "object-name": "no two objects of a team have one name",
@@ -63,7 +65,11 @@ RULES = {
     "service-port": "a port is a port",
     "session-refresh": "group membership is read anew in time",
     "session-store": "a session store has what its type needs and nothing else",
+    "shared-group": "a group is of one team",
     "shared-registration": "a team has an app registration of its own",
+    "shared-secret-source": "two registrations don't take their secret from one place",
+    "shared-service": "a Service is behind one team's apps",
+    "shared-store": "an external session store is of one team",
     "subzone": "nobody else has a host in a team's own subzone",
     "team-file-control": "a team's file writes nothing but text into the output of a run",
     "team-file-key": "a team's file holds the team's keys alone",
@@ -82,6 +88,7 @@ RULES = {
     "url": "a URL is one of a scheme that works",
     "url-credentials": "no secret in a URL",
     "waiver-date": "a waiver names its last day",
+    "waiver-ends": "a waiver doesn't end by surprise",
     "waiver-expired": "a waiver is not past",
     "waiver-incomplete": "a waiver is owned and reasoned",
     "waiver-unused": "a waiver waives something",
@@ -169,22 +176,28 @@ def to_dicts(findings: collections.abc.Iterable[Finding]) -> list[dict[str, t.An
 
 def render(findings: collections.abc.Sequence[Finding], conclusion: str = "") -> str:
     """One report for people, errors first. What many teams share (a line of the platform's file) is said once."""
-    groups: dict[Finding, list[str]] = {}
-    for finding in findings:
-        groups.setdefault(dataclasses.replace(finding, team=""), []).append(finding.team)
-    ordered = sorted(groups.items(), key=lambda item: (item[0].severity != ERROR, item[1][0], item[0].file, item[0].line, item[0].path))
-    count = {severity: sum(1 for finding in groups if finding.severity == severity) for severity in (ERROR, WARNING)}
+    ordered = grouped(findings)
+    count = {severity: sum(1 for finding, _teams in ordered if finding.severity == severity) for severity in (ERROR, WARNING)}
     head = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in count.items() if number)
     lines = [f"The inventory has {head or 'no findings'}.{' ' if conclusion else ''}{conclusion}"]
     for finding, teams in ordered:
         lines += ["", f"{finding.severity}: {finding.place}: {finding.path} [{finding.rule}]"]
-        lines.append(f"  {_whose(teams)}Expected {finding.expected}, found {finding.found}.")
+        lines.append(f"  {whose(teams)}Expected {finding.expected}, found {finding.found}.")
         if finding.remedy:
             lines.append(f"  {finding.remedy}")
     return "\n".join(lines)
 
 
-def _whose(teams: list[str]) -> str:
+def grouped(findings: collections.abc.Iterable[Finding]) -> list[tuple[Finding, list[str]]]:
+    """Findings without their team, and the teams of each; errors first."""
+    groups: dict[Finding, list[str]] = {}
+    for finding in findings:
+        groups.setdefault(dataclasses.replace(finding, team=""), []).append(finding.team)
+    return sorted(groups.items(), key=lambda item: (item[0].severity != ERROR, item[1][0], item[0].file, item[0].line, item[0].path))
+
+
+def whose(teams: collections.abc.Iterable[str]) -> str:
+    """The teams of a finding as the beginning of a sentence; empty for one of the run."""
     names = [f"'{team}'" for team in dict.fromkeys(teams) if team]
     if not names:
         return ""

@@ -182,6 +182,10 @@ def needs_grant(team: Team, app: App) -> bool:
     return app.service.namespace not in ("", team.namespace)
 
 
+def grant_name(team: Team, app: App) -> str:
+    return f"{team.namespace}-{app.name}"
+
+
 def reference_grant(team: Team, app: App) -> Object:
     """Lets routes of the team's namespace lead to the app's Service in another one; to that Service and no other."""
     grant = _ours(
@@ -189,7 +193,7 @@ def reference_grant(team: Team, app: App) -> Object:
         app,
         REFERENCE_GRANT_VERSION,
         "ReferenceGrant",
-        f"{team.namespace}-{app.name}",
+        grant_name(team, app),
         {
             "from": [{"group": GATEWAY_API, "kind": "HTTPRoute", "namespace": team.namespace}],
             "to": [{"group": "", "kind": "Service", "name": app.service.name}],

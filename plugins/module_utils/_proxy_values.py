@@ -65,8 +65,10 @@ def release_values(team: Team) -> Object:
     merged = merge_values(ours, team.helm_values)
     if team.credential == "federated":
         for key in _federated_token():
-            there = {item.get("name") for item in merged.get(key) or []}
-            merged[key] = [*(item for item in ours[key] if item["name"] not in there), *(merged.get(key) or [])]
+            theirs = merged.get(key) or []
+            if isinstance(theirs, list):  # anything else is refused by validation, and by the chart
+                there = {item.get("name") for item in theirs if isinstance(item, dict)}
+                merged[key] = [*(item for item in ours[key] if item["name"] not in there), *theirs]
     return merged
 
 

@@ -20,10 +20,11 @@ import string
 import typing as t
 import urllib.parse
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _spec, _versions
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _isolation, _spec, _versions
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _validate_helm as helm
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, WARNING, Finding, Place, errors, shown
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph_auth import CLOUDS, GraphEndpoint
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import grant_name, needs_grant
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
     PROBE_PATH,
     AksRef,
@@ -43,6 +44,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
     Waiver,
     WorkloadIdentity,
 )
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import SOON_DAYS, days_left
 
 MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
@@ -161,8 +163,8 @@ class _Judge:
         self._entra()
         self._proxy()
         self._team()
-        self._waivers_and_helm()
         self._compose()
+        self._waivers_and_helm()
 
     def _required(self, name: str) -> None:
         unknown = [given for given in self.given.values if given not in _spec.load() and _spec.nearest(given, _spec.load()) == name]
@@ -684,15 +686,14 @@ class _Judge:
         if not isinstance(values, dict):
             return
         used: set[str] = set()
-        own_hosts = self._own_hosts()
-        for doubt in helm.judge(values, own_hosts):
+        for doubt in self._helm_doubts(values):
             path = f"gateway_auth_helm_values.{doubt.path}"
-            keys = {helm.waiver_key(f"helm_values.{doubt.path}"), helm.waiver_key(doubt.path.rsplit(".", maxsplit=1)[-1])}
-            if doubt.waivable and keys & valid:
-                used |= keys & valid
+            named = doubt.waivers & valid
+            if doubt.waivable and named:
+                used |= named
                 continue
-            remedy = f"Remove {path}"
-            remedy += f", or have the platform waive helm_values.{doubt.path} in gateway_auth_waivers." if doubt.waivable else "."
+            remedy = f"{doubt.hint} " if doubt.hint else ""
+            remedy += f"Remove {path}, or have the platform waive {doubt.option} in gateway_auth_waivers." if doubt.waivable else f"Remove {path}."
             self.report(path, doubt.expected, doubt.found, remedy, "helm-values" if doubt.waivable else "helm-values-secret")
         for index, waiver in enumerate(self.var("waivers") or []):
             if isinstance(waiver, dict) and waiver.get("option") and helm.waiver_key(waiver["option"]) in valid - used:
@@ -700,6 +701,18 @@ class _Judge:
                     f"gateway_auth_waivers[{index}].option", "an option that needs a waiver and is used", shown(waiver["option"]),
                     f"Remove gateway_auth_waivers[{index}], or correct its option.", "waiver-unused", WARNING,
                 )  # fmt: skip
+
+    def _helm_doubts(self, values: dict[str, t.Any]) -> list[helm.Doubt]:
+        """What the user's Helm values change. A team that isn't sound enough to be composed has none of its own to compare with."""
+        if not values:
+            return []
+        if self.team is not None:
+            try:
+                return helm.judge_team(self.team)
+            except (KeyError, TypeError, AttributeError, ValueError):
+                if not errors(self.findings):
+                    raise
+        return helm.judge(values, {}, values, self._own_hosts())
 
     def _waiver_date(self, path: str, value: t.Any) -> bool:
         text = self.text(path, value)
@@ -713,6 +726,13 @@ class _Judge:
         if expires < self.today:
             self.report(path, f"a day that is not past ({self.today.isoformat()} today)", text, "Remove what it waived, or renew the waiver.", "waiver-expired")
             return False
+        left = days_left(expires, self.today)
+        if left <= SOON_DAYS:
+            when = "today" if left == 0 else f"in {left} day{'' if left == 1 else 's'}"
+            self.report(
+                path, f"a last day more than {SOON_DAYS} days away, for the runs fail after it", f"{text}, {when}",
+                "Remove what it waives, or renew the waiver.", "waiver-ends", WARNING,
+            )  # fmt: skip
         return True
 
     def _own_hosts(self) -> set[str]:
@@ -893,7 +913,20 @@ def _across(judged: list[_Judge]) -> None:
     _hosts_once(judged)
     _subzones(judged)
     _namespaces_once(judged)
+    _grants_once(judged)
     _registrations(judged)
+    _isolation_rules(judged)
+
+
+def _isolation_rules(judged: list[_Judge]) -> None:
+    by_name = {judge.name: judge for judge in judged}
+    given = []
+    for judge in judged:
+        if judge.team is not None and not errors(judge.findings):
+            place = judge.given.place("gateway_auth_client_secret.value")
+            given.append(_isolation.Given(judge.team, judge.var("allowed_groups") or (), str(place) if place.line else ""))
+    for shared in _isolation.lint(given):
+        by_name[shared.team].report(shared.path, shared.expected, shared.found, shared.remedy, shared.rule, WARNING)
 
 
 def _hosts_once(judged: list[_Judge]) -> None:
@@ -938,6 +971,23 @@ def _namespaces_once(judged: list[_Judge]) -> None:
             )  # fmt: skip
 
 
+def _grants_once(judged: list[_Judge]) -> None:
+    """Grants of several teams may stand in one namespace; `team-a` with app `b-c` and `team-a-b` with app `c` give one name."""
+    claims: dict[tuple[str, str], list[tuple[_Judge, str]]] = collections.defaultdict(list)
+    for judge in judged:
+        for app in judge.team.apps if judge.team is not None else ():
+            if judge.team is not None and needs_grant(judge.team, app):
+                claims[app.service.namespace, grant_name(judge.team, app)].append((judge, app.name))
+    for (namespace, name), claimants in claims.items():
+        for judge, app_name in claimants if len({judge.name for judge, _app in claimants}) > 1 else ():
+            other = next(candidate for candidate, _app in claimants if candidate is not judge)
+            index = next(index for index, app in enumerate(judge.var("apps")) if isinstance(app, dict) and app.get("name") == app_name)
+            judge.report(
+                f"gateway_auth_apps[{index}].name", "a name whose ReferenceGrant no other team has", f"{namespace}/{name}, also that of team '{other.name}'",
+                f"Change gateway_auth_apps[{index}].name.", "object-name",
+            )  # fmt: skip
+
+
 def _registrations(judged: list[_Judge]) -> None:
     """Teams that share an app registration: allowed, said, and counted together."""
     by_client: dict[str, list[_Judge]] = collections.defaultdict(list)
@@ -946,7 +996,7 @@ def _registrations(judged: list[_Judge]) -> None:
             by_client[judge.team.client_id].append(judge)
     for client_id, sharing in by_client.items():
         names = [judge.name for judge in sharing]
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        listed = _isolation.listed(names)
         uris = sum(len(judge.team.redirect_uris) for judge in sharing if judge.team is not None)
         for judge in sharing:
             if uris > MAX_REDIRECT_URIS:

@@ -25,6 +25,7 @@ import urllib.parse
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import POLICY, admission_manifests, claim, claim_data, hosts_claim
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses, policy_verdict, route_verdict, target_refs
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._isolation import Digests, listed
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe as describe_object
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, REMOVAL_ANNOTATION, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_object
@@ -41,6 +42,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._probe impor
     wait_refused,
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import NAMES, Found, judge, unread
+from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
 
 Object = dict[str, t.Any]
 
@@ -572,7 +574,35 @@ def verify_team(
         checks += found
     if entra is not None and team.credential != "federated" and live.client_secret:
         checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
-    return [*checks, *judge_versions(live.versions), *judge_log(live.proxy_log), *judge_unread(live)]
+    return [*checks, *judge_waivers(team), *judge_versions(live.versions), *judge_log(live.proxy_log), *judge_unread(live)]
+
+
+def judge_waivers(team: Team) -> list[Check]:
+    """What the platform has opened on purpose: told each time, and no failure."""
+    return [
+        Check(f"waiver:{used.waiver.option}", "a guarantee is waived", False, str(used), "Remove it as soon as it isn't needed any more.", "warning")
+        for used in in_force(team)
+    ]
+
+
+# Keys of a team's Secrets that must be worth nothing to another team, and what renews each.
+APART: t.Final[dict[str, str]] = {
+    "client-secret": "Give each registration a secret of its own in gateway_auth_client_secret, and run onboard_team.",
+    "cookie-secret": "Run rotate_team -e team={id} -e rotate=cookie_secret.",
+    "redis-password": "Run rotate_team -e team={id} -e rotate=redis_password.",
+}
+
+
+def judge_apart(team: Team, digests: Digests) -> list[Check]:
+    """No other team that this run verifies holds the same secret; none is shown, and nothing is said of a single team."""
+    if digests.teams < 2:
+        return []
+    same = digests.same(team.name)
+    checks = [
+        Check(f"apart:{key}", f"{key} is this team's own", False, f"the same as that of {listed(others)}", APART[key].format(id=team.id))
+        for key, others in same.items()
+    ]
+    return checks or [Check("apart", f"no secret is that of another of the {digests.teams} teams", True)]
 
 
 def judge_objects(team: Team, live: Live) -> list[Check]:

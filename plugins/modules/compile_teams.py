@@ -30,6 +30,13 @@ options:
     description:
       - File to write the findings to, as JSON.
     type: path
+  dest:
+    description:
+      - File to write the findings to, in the form that its ending names, V(.sarif) (SARIF 2.1.0), V(.xml) (JUnit) or V(.json).
+      - Written whole or not at all, also when the task fails for what was found. Another ending, and a folder in which nothing can be
+        written, fail the task before anything is read.
+      - Locations are relative to the root of the checkout that holds the inventory.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -70,7 +77,7 @@ models:
   type: dict
   sample: {team-a: {name: team-a, environment: sandbox}}
 summary:
-  description: One line for each addressed team.
+  description: One line for each addressed team, and one for each of its waivers in force.
   returned: success
   type: list
   elements: str

@@ -17,6 +17,12 @@ options:
     type: list
     elements: dict
     required: true
+  models:
+    description:
+      - Compiled models of the teams, by inventory host name. Each waiver in force is then told in a line of its own, with its owner,
+        its last day, its reason and what it opens.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     support: full

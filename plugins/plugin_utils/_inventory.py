@@ -434,7 +434,7 @@ def find_place(places: t.Mapping[str, Place], path: str) -> Place:
 
 def _places(path: str, key: t.Any, value: t.Any) -> collections.abc.Iterator[tuple[str, Place]]:
     """Where ``value`` and each of its parts stand. Booleans and nulls carry no origin, so a mapping's keys are asked first."""
-    place = _origin(key) or _origin(value) or Place()
+    place = _key_place(key, value)
     yield path, place
     if isinstance(value, EncryptedString):
         return
@@ -449,7 +449,13 @@ def _places(path: str, key: t.Any, value: t.Any) -> collections.abc.Iterator[tup
 
 
 def _key_place(key: t.Any, value: t.Any) -> Place:
-    return _origin(key) or _origin(value) or Place()
+    """Where a variable stands: at its key. Where a host overrides its group Ansible keeps the group's key, and the value is the host's."""
+    at_key, at_value = _origin(key), _origin(value)
+    if at_value is None and isinstance(value, collections.abc.Mapping):
+        at_value = next((found for name in value if (found := _origin(name))), None)
+    if at_key and at_value and at_key.file != at_value.file:
+        return at_value
+    return at_key or at_value or Place()
 
 
 def _origin(value: t.Any) -> Place | None:

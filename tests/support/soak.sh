@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; azure.azcollection through our
-# actions, against doubles of Key Vault and Resource Manager; kill -9 at every request to
+# actions, against doubles of Key Vault and Resource Manager; fuzzing at length, by a seed that is printed; kill -9 at every request to
 # Entra; every cell of the table of who stays logged in; ROUNDS (20) onboardings under the poller; the second pair of versions
 # (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
 set -euo pipefail
@@ -19,6 +19,11 @@ echo "soak: azure.azcollection through our actions: Key Vault and AKS"
 PYTHONPATH=.venv/collections python -m tests.soak.azure_clients
 
 python -m tests.sandbox up
+# Some of it asks egctl, Helm and oauth2-proxy, which the sandbox brings.
+FUZZ_SEED=${FUZZ_SEED:-$RANDOM$RANDOM}
+export FUZZ_SEED
+echo "soak: generated inventories, Helm values and models (again: FUZZ=long FUZZ_SEED=$FUZZ_SEED)"
+FUZZ=long pytest tests/unit/fuzz tests/unit/plugins/module_utils/test_validate_helm.py --quiet
 echo "soak: kill -9 at every request to Entra"
 KILLS=all pytest tests/e2e/test_entra_kills.py --quiet
 echo "soak: who stays logged in"

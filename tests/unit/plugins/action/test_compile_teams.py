@@ -60,7 +60,11 @@ def test_select_refuses(team: str, play_hosts: list[str], words: list[str]) -> N
 
 
 def test_summary_is_one_line() -> None:
-    assert summarize(golden.team()).splitlines() == [summarize(golden.team())]
+    (line,) = summarize(golden.team())
+    assert line.splitlines() == [line]
+    waiver = {"option": "cookie-domain", "owner": "platform", "reason": "old clients", "expires": "2027-01-01"}
+    told = summarize(golden.team({"helm_values": {"extraArgs": {"cookie-domain": ".x"}}, "waivers": [waiver]}))
+    assert [one.splitlines() for one in told] == [[line], [told[1]]] and "old clients" in told[1]
 
 
 def test_the_example_inventory_is_valid() -> None:
@@ -118,6 +122,39 @@ def test_findings_of_all_teams_with_file_and_line(tmp_path: pathlib.Path) -> Non
     assert "host_vars/team-b.yml:4: gateway_auth_apps[0].service.port [type]" in text
     found = {(finding["team"], finding["line"]) for finding in json.loads(report.read_text(encoding="utf-8"))["findings"]}
     assert found == {("team-a", 5), ("team-b", 4)}
+
+
+@pytest.mark.parametrize("broken", ["a rule", "power", "nothing"])
+def test_a_report_for_a_pipeline_is_there_whether_it_fails_or_not(tmp_path: pathlib.Path, broken: str) -> None:
+    added = {"a rule": "gateway_auth_notes: [1]\n", "power": "ansible_connection: ssh\n", "nothing": ""}[broken]
+    folder = inventory.write(tmp_path / "repository" / "inventory", {"files": {"host_vars/team-a.yml": TEAM_A + added}})
+    (tmp_path / "repository" / ".git").mkdir()
+    dest = tmp_path / "out" / "findings.sarif"
+    run = playbook(folder, "-e", f"dest={dest}")
+    output(run)
+    assert (run.returncode == 0) is (broken == "nothing")
+    results = json.loads(dest.read_text(encoding="utf-8"))["runs"][0]["results"]
+    places = [result["locations"][0]["physicalLocation"] for result in results]
+    expected = {"artifactLocation": {"uri": "inventory/host_vars/team-a.yml"}, "region": {"startLine": 5}}
+    assert places == ([] if broken == "nothing" else [expected])
+
+
+def test_a_report_may_be_written_from_check_mode_and_by_a_relative_path(tmp_path: pathlib.Path) -> None:
+    folder = inventory.write(tmp_path / "inventory")
+    dest = os.path.relpath(tmp_path / "findings.xml", ROOT)
+    run = playbook(folder, "-e", f"dest={dest}", "--check", "-e", "team=a")
+    assert run.returncode == 0, output(run)
+    assert 'failures="0"' in (tmp_path / "findings.xml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("dest", "word"), [("findings.txt", ".sarif"), ("file/findings.json", "can't be written")])
+def test_an_impossible_report_ends_the_run_before_anything_else(tmp_path: pathlib.Path, dest: str, word: str) -> None:
+    (tmp_path / "file").write_text("")
+    run = playbook(inventory.write(tmp_path / "inventory"), "-e", f"dest={tmp_path / dest}")
+    text = output(run)
+    assert run.returncode != 0
+    assert word in text and "-e dest" in text
+    assert "TASK" not in text
 
 
 def test_neither_secret_nor_template_of_a_team_is_touched(tmp_path: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.platform.gateway_auth.plugins.action.team_summary import ActionModule
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
+from tests.golden import model
 from tests.unit.support.actions import run_action
 
 Object = dict[str, t.Any]
@@ -83,3 +84,14 @@ def test_every_team_has_a_line_also_when_all_failed() -> None:
 def test_phases_are_needed() -> None:
     with pytest.raises(AnsibleActionFail):
         run_action(ActionModule, {})
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_each_waiver_in_force_has_its_line(check: bool) -> None:
+    waiver = {"option": "cookie-domain", "owner": "platform", "reason": "old clients", "expires": "2027-01-01"}
+    models = {"team-a": model({"helm_values": {"extraArgs": {"cookie-domain": ".x"}}, "waivers": [waiver]}), "team-b": model({"name": "team-b"})}
+    variables = {"ansible_play_hosts": ["team-a", "team-b"], "ansible_play_hosts_all": ["team-a", "team-b"]}
+    lines = run_action(ActionModule, {"phases": [], "models": models}, variables=variables, check=check)["msg"]
+    assert [line.split(":")[0] for line in lines] == ["team-a", "team-b", "team-a"]
+    for word in ("waived", "cookie-domain", "platform", "old clients", "2027-01-01"):
+        assert word in lines[2]

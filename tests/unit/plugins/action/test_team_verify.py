@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
-import pathlib
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleActionFail
 
 from ansible_collections.platform.gateway_auth.plugins.action import team_verify
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _model
@@ -147,21 +144,51 @@ def test_no_deployment_has_no_log() -> None:
     assert (live.proxy_log, cluster.asked_logs) == ("", [])
 
 
-def test_the_report_is_written_whole_with_its_folder(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "new" / "report.json"
-    team_verify._write(str(path), {"ok": True})
-    team_verify._write(str(path), {"ok": False})
-    assert json.loads(path.read_text()) == {"ok": False}
-    assert [item.name for item in path.parent.iterdir()] == ["report.json"]
-    assert path.stat().st_mode & 0o777 == 0o644
-
-
-def test_a_report_that_cannot_be_written_names_the_option(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(AnsibleActionFail, match="report"):
-        team_verify._write(str(tmp_path / "file" / "report.json"), {})
-
-
 def test_names_that_are_not_in_dns_have_no_address() -> None:
     assert team_verify._resolve("no-such-host.invalid") == []
     assert "127.0.0.1" in team_verify._resolve("localhost")
+
+
+# --- secrets side by side -----------------------------------------------------------------------------------------------------
+
+
+def _secret(**data: str) -> dict[str, t.Any]:
+    return {"data": {key.replace("_", "-"): base64.b64encode(value.encode()).decode() for key, value in data.items()}}
+
+
+def _side_by_side(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, *names: str) -> dict[str, list[tuple[str, bool, str]]]:
+    monkeypatch.setattr(team_verify, "connect", lambda _ref: _as_kube(cluster))
+    teams = [dataclasses.replace(TEAM, name=name, client_id=name) for name in names]
+    digests = team_verify._digests(teams)
+    return {team.name: [(check.id, check.ok, check.detail) for check in team_verify.judge_apart(team, digests)] for team in teams}
+
+
+def test_two_teams_with_one_secret_are_told_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(
+        {
+            ("Secret", "oauth2-proxy-team-a"): _secret(client_secret="1", cookie_secret="CANARY"),
+            ("Secret", "oauth2-proxy-team-b"): _secret(client_secret="2", cookie_secret="CANARY"),
+            ("Secret", "oauth2-proxy-team-c"): _secret(client_secret="3", cookie_secret="other", client_id="x"),
+            ("Secret", "oauth2-proxy-redis-team-a"): _secret(redis_password="same"),
+            ("Secret", "oauth2-proxy-redis-team-c"): _secret(redis_password="same"),
+        }
+    )
+    found = _side_by_side(monkeypatch, cluster, "team-a", "team-b", "team-c")
+    assert [(identity, ok) for identity, ok, _detail in found["team-a"]] == [("apart:cookie-secret", False), ("apart:redis-password", False)]
+    assert "team-b" in found["team-a"][0][2] and "team-c" in found["team-a"][1][2]
+    assert [identity for identity, _ok, _detail in found["team-b"]] == ["apart:cookie-secret"]
+    assert [identity for identity, _ok, _detail in found["team-c"]] == ["apart:redis-password"]
+    assert "CANARY" not in repr(found)
+
+
+def test_teams_with_secrets_of_their_own_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster({("Secret", f"oauth2-proxy-{name}"): _secret(cookie_secret=name) for name in ("team-a", "team-b")})
+    assert {name: [check[:2] for check in checks] for name, checks in _side_by_side(monkeypatch, cluster, "team-a", "team-b").items()} == {
+        "team-a": [("apart", True)],
+        "team-b": [("apart", True)],
+    }
+
+
+def test_of_a_single_team_or_of_what_may_not_be_read_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _side_by_side(monkeypatch, Cluster(), "team-a") == {"team-a": []}
+    assert _side_by_side(monkeypatch, Cluster(forbidden=("Secret",)), "team-a", "team-b") == {"team-a": [], "team-b": []}

@@ -147,7 +147,7 @@ def test_another_teams_typo_leaves_mine_a_model(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_waiver_lets_its_option_pass(tmp_path: pathlib.Path) -> None:
-    waiver = {"option": "helm_values.extraArgs.cookie-domain", "owner": "platform", "reason": "old clients", "expires": "2026-11-24"}
+    waiver = {"option": "helm_values.extraArgs.cookie-domain", "owner": "platform", "reason": "old clients", "expires": "2026-12-09"}
     values = {"extraArgs": {"cookie-domain": ".apps.example.com"}}
     teams, findings = judge(tmp_path, platform={"gateway_auth_waivers": [waiver], "gateway_auth_helm_values": values})
     assert findings == []

@@ -11,7 +11,9 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import compiled_team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._compiled import assembled, compiled_team
 from tests.golden import model
 from tests.support.wrong_models import wrong_models
 
@@ -29,3 +31,14 @@ def test_anything_else_is_an_error_that_names_the_filter(value: t.Any, found: st
         compiled_team(value, "proxy_values")
     assert "platform.gateway_auth.proxy_values" in str(error.value)
     assert found in str(error.value)
+
+
+@pytest.mark.parametrize("problem", [KeyError("kind"), TypeError("None"), UnresolvedError("Group 'x' has no id.", "Write it.")], ids=repr)
+def test_what_a_value_of_a_model_breaks_is_told_as_such(problem: Exception) -> None:
+    def assemble(_team: Team) -> None:
+        raise problem
+
+    with pytest.raises(AnsibleFilterError, match=r"proxy_values expected .* model") as error:
+        assembled(model({}), "proxy_values", assemble)
+    assert error.value.__cause__ is problem
+    assert assembled(model({}), "proxy_values", lambda team: team.name) == "team-a"

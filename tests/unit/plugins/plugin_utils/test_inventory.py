@@ -97,7 +97,7 @@ def test_a_vaulted_secret_is_never_decrypted(tmp_path: pathlib.Path) -> None:
     text = "gateway_auth_client_secret:\n  value: !vault |\n" + "".join(f"    {line}\n" for line in cipher.splitlines())
     file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
     teams, findings = inventory.judge(tmp_path)
-    assert findings == []
+    assert {finding.rule for finding in findings} == {"shared-secret-source"}, "that two teams have one is seen without it"
     assert [team.client_secret.kind for team in teams if team.client_secret] == ["value", "value"]
 
 
@@ -233,3 +233,9 @@ def test_beside_a_link_not_beside_what_it_leads_to(tmp_path: pathlib.Path) -> No
     (tmp_path / "linked").symlink_to(tmp_path / "mine")
     folders = _inventory.source_folders([str(tmp_path / "mine/hosts.yml"), str(tmp_path / "linked")], "/")
     assert folders == [str(tmp_path / "mine"), str(tmp_path / "mine"), "/"]
+
+
+def test_a_variable_that_a_host_overrides_is_found_where_the_host_says_it(tmp_path: pathlib.Path) -> None:
+    given = {"platform": {"gateway_auth_replicas": 2}, "hosts": {"team-a": {"gateway_auth_stack": "Bad", "gateway_auth_session": {"refresh": "9h"}}}}
+    _teams, findings = inventory.judge(inventory.write(tmp_path, {**given, "platform": {"gateway_auth_stack": "monitoring"}}))
+    assert {pathlib.Path(finding.file).name for finding in findings if finding.team == "team-a"} == {"hosts.yml"}
