@@ -21,6 +21,7 @@ OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
 PROBE_PATH = "/.gateway-auth/probe"
 PROBE_RULE = "probe"
+SIGN_OUT_PATH = "/.gateway-auth/sign-out"
 # The audience of a token that Entra takes as a client's proof (workload identity federation).
 TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
 
@@ -294,6 +295,11 @@ class Team:
     @property
     def logout_url(self) -> str:
         return f"https://{self.proxy_host}{self.proxy_prefix}/sign_out"
+
+    @property
+    def entra_logout_url(self) -> str:
+        """Where a browser's session at Entra itself ends."""
+        return f"{self.authority}/{self.tenant_id}/oauth2/v2.0/logout"
 
     @property
     def makes_secret(self) -> bool:
