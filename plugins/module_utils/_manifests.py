@@ -112,7 +112,9 @@ def security_policy(team: Team, app: App) -> Object:
                 "timeout": "3s",
                 "headersToExtAuth": list(HEADERS_TO_PROXY),
                 "http": {
-                    "backendRefs": [{"name": team.release, "port": PROXY_PORT}],
+                    "backendRefs": [{"name": team.authz_service, "port": PROXY_PORT}],
+                    # Pods that aren't ready are never asked, not even when none is: 503 at once.
+                    "backendSettings": {"healthCheck": {"panicThreshold": 0}},
                     "pathOverride": auth_path(team, app),
                     "headersToBackend": list(IDENTITY_HEADERS),
                 },
@@ -169,14 +171,12 @@ def passthrough_route(team: Team, app: App) -> Object:
 
 def app_route(team: Team, app: App) -> Object:
     """The app itself; applied last and removed first."""
-    matches = [_prefix("/")]
-    if app.public_paths:
-        # Tomcat and its like read `/static/..;/admin` as `/admin`, where Envoy sees one more path under `/static`. A regular
-        # expression goes before any prefix, the public ones included, so a path with a `;` is never public.
-        matches.append({"path": {"type": "RegularExpression", "value": "/.*;.*"}})
     rule: Object = {
         "name": APP_RULE,
-        "matches": matches,
+        # Tomcat and its like read `/static/..;/admin` as `/admin`, where Envoy sees one more path under a public `/static`. A
+        # regular expression goes before any prefix, the public ones included, so a path with a `;` is never public. Without
+        # public paths too, so that it is there before the first one.
+        "matches": [_prefix("/"), {"path": {"type": "RegularExpression", "value": "/.*;.*"}}],
         # After the authorization, so this takes nothing from the proxy; the app has no use for it.
         "filters": [_remove_headers(REDIRECT_HEADER, *USURPED_HEADERS)],
         "backendRefs": [_app_backend(team, app)],

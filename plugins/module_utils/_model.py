@@ -246,6 +246,11 @@ class Team:
         return f"{self.release}-store"
 
     @property
+    def authz_service(self) -> str:
+        """Name of the Service that Envoy asks: the proxy's pods, and a place that never answers (``authz_objects``)."""
+        return f"{self.release}-authz"
+
+    @property
     def proxy_host(self) -> str:
         return f"{self.stack}-oauth2-{self.name}.{self.domain}"
 

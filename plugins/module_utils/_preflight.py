@@ -37,6 +37,7 @@ _NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("v1", "ServiceAccount", ("get", "create", "patch")),
     ("v1", "ConfigMap", ("get", "create", "patch")),
     ("apps/v1", "Deployment", ("get", "create", "patch")),
+    ("discovery.k8s.io/v1", "EndpointSlice", ("get", "create", "patch")),
     ("policy/v1", "PodDisruptionBudget", ("get", "create", "patch")),
     ("networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch")),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", ("get", "list", "create", "patch", "delete")),

@@ -59,6 +59,8 @@ def test_policies_fail_closed_and_ask_for_nothing_a_client_can_shape(case: Case)
         assert authorization["statusOnError"] == 503
         assert "recomputeRoute" not in authorization
         assert "path" not in authorization["http"], "a prefix would append the client's own query"
+        assert authorization["http"]["backendRefs"] == [{"name": case.team.authz_service, "port": 80}], "the Service that is never without an endpoint"
+        assert authorization["http"]["backendSettings"]["healthCheck"]["panicThreshold"] == 0, "or that endpoint would be asked"
         assert not {"X-Forwarded-Host", "X-Forwarded-Uri"} & set(authorization["headersToExtAuth"])
 
 
@@ -248,7 +250,9 @@ def _surroundings(team: Team) -> list[dict[str, t.Any]]:
         {"name": team.gateway.http_listener, "port": 80, "protocol": "HTTP", "allowedRoutes": everybody},
         {"name": team.gateway.https_listener, "port": 443, "protocol": "HTTP", "allowedRoutes": everybody},
     ]
-    services = {(app.service.namespace, app.service.name, app.service.port) for app in team.apps} | {(team.namespace, team.release, 80)}
+    services = {(app.service.namespace, app.service.name, app.service.port) for app in team.apps} | {
+        (team.namespace, name, 80) for name in (team.release, team.authz_service)
+    }
     return [
         {
             "apiVersion": "gateway.networking.k8s.io/v1",
