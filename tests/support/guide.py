@@ -287,6 +287,7 @@ def _gateway_objects(certificate: dict[str, str]) -> list[Object]:
 def _forwarded(sandbox: Sandbox, service: str) -> collections.abc.Iterator[dict[int, int]]:
     """Ports 443 and 80 of a Service on loopback: {443: port, 80: port}."""
     command = ["kubectl", "-n", ENVOYS, "port-forward", service, ":443", ":80"]
+    reader: threading.Thread | None = None
     process = subprocess.Popen(command, env=sandbox.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert process.stdout is not None
@@ -297,11 +298,16 @@ def _forwarded(sandbox: Sandbox, service: str) -> collections.abc.Iterator[dict[
             if match := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", line):
                 found.append(int(match[1]))
         # What it says later must not fill the pipe.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        reader = threading.Thread(target=process.stdout.read, daemon=True)
+        reader.start()
         yield dict(zip((443, 80), found, strict=True))
     finally:
         process.kill()
         process.wait(10)
+        if reader is not None:
+            reader.join(10)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @contextlib.contextmanager
