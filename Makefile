@@ -56,7 +56,7 @@ demo: sandbox  ## from nothing to team a logged in
 
 # -- checks and tests ------------------------------------------------------------------------------------------------------
 
-.PHONY: lint lint-fast lint-full unit molecule e2e test bench soak
+.PHONY: lint lint-fast lint-full unit molecule e2e attack test bench soak
 lint: lint-fast lint-full  ## every static check, offline
 
 lint-fast: .venv/.dev  ## the part of lint that takes seconds
@@ -74,6 +74,11 @@ molecule: sandbox .venv/.dev  ## check mode, converge, idempotence, verify, seco
 e2e: sandbox .venv/.dev  ## logins, pollers, canaries, bad input on the embedded cluster
 	@tests/support/deps.sh browser
 	@pytest tests/e2e $(PYTEST_ARGS)
+
+# With ATTACK_URL a gateway elsewhere, by what needs no session: docs/security.md.
+export ATTACK_URL ATTACK_PROXY ATTACK_CA ATTACK_PUBLIC
+attack: $(if $(ATTACK_URL),,sandbox) .venv/.dev  ## attack the embedded cluster, or ATTACK_URL=https://<app> without a session
+	@pytest tests/attack$(if $(ATTACK_URL),/test_anonymous.py) $(PYTEST_ARGS)
 
 test: .venv/.dev  ## everything CI runs
 	@tests/support/test_all.sh

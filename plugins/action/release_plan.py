@@ -52,9 +52,9 @@ class ActionModule(BatchAction):
             Routes(team, journal, probe_client(team, kube)).take_pages_over()
         fresh = [name for name in _rollout.deployments(team) if reasons and kube.get("apps/v1", "Deployment", name, team.namespace) is None]
         mended: list[str] = []
-        if kube.get("v1", "Service", team.release, team.namespace) is None:
-            routes = Routes(team, journal, probe_client(team, kube))
-            routes.withdraw(f"until its policy is proven anew: Service {team.namespace}/{team.release}, which it asks, is gone and comes back")
+        routes = Routes(team, journal, probe_client(team, kube))
+        for name in routes.missing_services()[:1]:
+            routes.withdraw(f"until its policy is proven anew: Service {team.namespace}/{name}, which it asks, is gone and comes back")
         if release is not None and not release.finished:
             # Helm refuses to work on a release that a killed run left pending, and kubernetes.core takes the values of a
             # failed revision for the present ones. Its objects stay; Helm takes its own objects over again.

@@ -47,7 +47,7 @@ _NO_DRY_RUN: Object = {"name": "no-dry-run", "expression": "!has(request.dryRun)
 
 def claim(team: Team) -> Object:
     """What a team has on its Gateway. Raises UnresolvedError while a narrower app's group has no id."""
-    data = {"team": team.name, "namespace": team.namespace, "gateway": team.gateway.name, "release": team.release}
+    data = {"team": team.name, "namespace": team.namespace, "gateway": team.gateway.name, "service": team.authz_service}
     data |= {f"{HOST}{host}": app for host, app in (*((app.hostname, app.name) for app in team.apps), (team.proxy_host, ""))}
     data |= {f"{ROUTE}{name}": "" for name in team.routes}
     for app in team.apps:
@@ -188,10 +188,10 @@ def _policies_spec() -> Object:
             (
                 f"variables.http.?backendRef.orValue({{}}) == variables.oldHttp.?backendRef.orValue({{}}) && ({_as_before('backendRefs')}"
                 " || (variables.http.?backendRefs.orValue([]).size() == 1 && variables.http.backendRefs.all(item,"
-                " item.name == variables.claim.?release.orValue('') && item.?kind.orValue('Service') == 'Service' && item.?group.orValue('') == ''"
+                " item.name == variables.claim.?service.orValue('') && item.?kind.orValue('Service') == 'Service' && item.?group.orValue('') == ''"
                 " && item.?namespace.orValue(request.namespace) == request.namespace)))"
             ),
-            "'backendRefs must be Service ' + variables.claim.?release.orValue('') + ' alone'",
+            "'backendRefs must be Service ' + variables.claim.?service.orValue('') + ' alone'",
         ),
         (
             (

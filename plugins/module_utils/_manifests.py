@@ -18,8 +18,16 @@ from __future__ import annotations
 
 import re
 import typing as t
+import urllib.parse
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, PROBE_RULE, App, GatewayRef, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
+    PROBE_PATH,
+    PROBE_RULE,
+    SIGN_OUT_PATH,
+    App,
+    GatewayRef,
+    Team,
+)
 
 Object = dict[str, t.Any]
 
@@ -32,6 +40,7 @@ POLICY_VERSION = "gateway.envoyproxy.io/v1alpha1"
 APP_RULE = "app"
 PROXY_RULE = "oauth2"
 PUBLIC_RULE = "public"
+SIGN_OUT_RULE = "sign-out"
 PROXY_PORT = 80  # of the Service that the chart makes
 
 HEADER_POLICY_NAME = "gateway-auth"
@@ -42,6 +51,16 @@ REDIRECT_HEADER = "X-Auth-Request-Redirect"
 # the session store (--pass-access-token is off).
 IDENTITY_HEADERS = ("X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups")
 _HEADER_PREFIX = "x-auth-request-"
+# Names under which apps take a user from other proxies (oauth2-proxy in front of an upstream, Authelia, Grafana's auth.proxy, Apache
+# and the like). Ours says none of them, so whatever arrives under one was written by the client: removed on each route to an
+# app. Gateway API takes 16 names in a filter, and a public path's has five others.
+USURPED_HEADERS = (
+    *("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token"),
+    *("Remote-User", "Remote-Email", "Remote-Groups", "Remote-Name", "X-Remote-User", "X-WEBAUTH-USER"),
+)
+# What a request claims to have asked for. oauth2-proxy reads the first two; some frameworks serve what the last two say, which on
+# a public path would be any page of the app.
+REWRITE_HEADERS = ("x-forwarded-uri", "x-forwarded-host", "x-original-url", "x-rewrite-url")
 
 # Envoy sends an HTTP authorization service Host, method, Authorization and what is named here, as the client sent it. So each
 # header here is one that a client can't use, or one that was set by Envoy before this point:
@@ -98,7 +117,9 @@ def security_policy(team: Team, app: App) -> Object:
                 "timeout": "3s",
                 "headersToExtAuth": list(HEADERS_TO_PROXY),
                 "http": {
-                    "backendRefs": [{"name": team.release, "port": PROXY_PORT}],
+                    "backendRefs": [{"name": team.authz_service, "port": PROXY_PORT}],
+                    # Pods that aren't ready are never asked, not even when none is: 503 at once.
+                    "backendSettings": {"healthCheck": {"panicThreshold": 0}},
                     "pathOverride": auth_path(team, app),
                     "headersToBackend": list(IDENTITY_HEADERS),
                 },
@@ -117,7 +138,7 @@ def auth_path(team: Team, app: App) -> str:
 
 
 def passthrough_route(team: Team, app: App) -> Object:
-    """The proxy's own pages on the app's host, and the sentinel."""
+    """The proxy's own pages on the app's host, the way out of Entra, and the sentinel."""
     return _route(
         team,
         app,
@@ -129,6 +150,14 @@ def passthrough_route(team: Team, app: App) -> Object:
                 # With the redirect header these pages would send the browser back to themselves for ever.
                 "filters": [_remove_headers(REDIRECT_HEADER, "X-Forwarded-Uri")],
                 "backendRefs": [{"name": team.release, "port": PROXY_PORT}],
+            },
+            {
+                # Where sign_out?rd=… may lead to end Entra's session as well. A place of our own that leads to one fixed page: with
+                # Entra's host among the proxy's redirect targets, sign_out could be made to carry the ID token to whoever has an
+                # application there (`state={id_token}`, which Entra hands on to that application's redirect URI).
+                "name": SIGN_OUT_RULE,
+                "matches": [{"path": {"type": "Exact", "value": SIGN_OUT_PATH}}],
+                "filters": [_redirect(team.entra_logout_url)],
             },
             {
                 "name": PROBE_RULE,
@@ -149,9 +178,12 @@ def app_route(team: Team, app: App) -> Object:
     """The app itself; applied last and removed first."""
     rule: Object = {
         "name": APP_RULE,
-        "matches": [_prefix("/")],
+        # Tomcat and its like read `/static/..;/admin` as `/admin`, where Envoy sees one more path under a public `/static`. A
+        # regular expression goes before any prefix, the public ones included, so a path with a `;` is never public. Without
+        # public paths too, so that it is there before the first one.
+        "matches": [_prefix("/"), {"path": {"type": "RegularExpression", "value": "/.*;.*"}}],
         # After the authorization, so this takes nothing from the proxy; the app has no use for it.
-        "filters": [_remove_headers(REDIRECT_HEADER)],
+        "filters": [_remove_headers(REDIRECT_HEADER, *USURPED_HEADERS)],
         "backendRefs": [_app_backend(team, app)],
     }
     if app.timeout:
@@ -169,8 +201,8 @@ def public_route(team: Team, app: App) -> Object:
     rule: Object = {
         "name": PUBLIC_RULE,
         "matches": [_prefix(path) for path in app.public_paths],
-        # Nobody was asked who this is. The gateway's header policy strips these too, by pattern.
-        "filters": [_remove_headers(REDIRECT_HEADER, *IDENTITY_HEADERS, "X-Auth-Request-Access-Token")],
+        # Nobody was asked who this is. The gateway's header policy strips X-Auth-Request-* too, by pattern.
+        "filters": [_remove_headers(REDIRECT_HEADER, *IDENTITY_HEADERS, *USURPED_HEADERS)],
         "backendRefs": [_app_backend(team, app)],
     }
     if app.timeout:
@@ -231,7 +263,7 @@ def header_policy(gateway: GatewayRef, labels: t.Mapping[str, str]) -> Object:
                 "earlyRequestHeaders": {
                     # Absolute: oauth2-proxy refuses a relative one with `//` in it, query included, which loses deep links.
                     "set": [{"name": REDIRECT_HEADER, "value": "https://%REQ(:AUTHORITY)%%REQ(:PATH)%"}],
-                    "remove": ["x-forwarded-uri", "x-forwarded-host"],
+                    "remove": list(REWRITE_HEADERS),
                     "removeOnMatch": [{"type": "RegularExpression", "value": forged_header_pattern()}],
                 }
             },
@@ -310,6 +342,15 @@ def _app_backend(team: Team, app: App) -> Object:
 def _prefix(path: str) -> Object:
     """By whole path elements: `/oauth2` takes in `/oauth2/start`, and not `/oauth2x`."""
     return {"path": {"type": "PathPrefix", "value": path}}
+
+
+def _redirect(url: str) -> Object:
+    """To one page on another host, whatever was asked for; a client's query goes along."""
+    parts = urllib.parse.urlsplit(url)
+    target: Object = {"scheme": parts.scheme, "hostname": parts.hostname, "path": {"type": "ReplaceFullPath", "replaceFullPath": parts.path}, "statusCode": 302}
+    if parts.port is not None:
+        target["port"] = parts.port
+    return {"type": "RequestRedirect", "requestRedirect": target}
 
 
 def _remove_headers(*names: str) -> Object:

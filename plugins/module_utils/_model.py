@@ -23,6 +23,7 @@ OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
 PROBE_PATH = "/.gateway-auth/probe"
 PROBE_RULE = "probe"
+SIGN_OUT_PATH = "/.gateway-auth/sign-out"
 # On a ConfigMap: it says what a team has on a Gateway (`_admission`). On a SecurityPolicy: it may be changed or deleted by hand.
 CLAIM_LABEL = f"{OWNER_LABEL_PREFIX}claim"
 REMOVAL_ANNOTATION = f"{OWNER_LABEL_PREFIX}remove"
@@ -256,6 +257,11 @@ class Team:
         return f"{self.release}-store"
 
     @property
+    def authz_service(self) -> str:
+        """Name of the Service that Envoy asks: the proxy's pods, and a place that never answers (``authz_objects``)."""
+        return f"{self.release}-authz"
+
+    @property
     def proxy_host(self) -> str:
         return f"{self.stack}-oauth2-{self.name}.{self.zone}"
 
@@ -340,6 +346,11 @@ class Team:
     @property
     def logout_url(self) -> str:
         return f"https://{self.proxy_host}{self.proxy_prefix}/sign_out"
+
+    @property
+    def entra_logout_url(self) -> str:
+        """Where a browser's session at Entra itself ends."""
+        return f"{self.authority}/{self.tenant_id}/oauth2/v2.0/logout"
 
     @property
     def makes_secret(self) -> bool:

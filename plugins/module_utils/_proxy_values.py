@@ -13,12 +13,14 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import PROXY_RULE, REDIRECT_HEADER, envoy_labels
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import TOKEN_EXCHANGE, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import PROXY_PORT, PROXY_RULE, REDIRECT_HEADER, envoy_labels
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, TOKEN_EXCHANGE, Team
 
 Object = dict[str, t.Any]
 
 STORE_PORT = 6379
+NOBODY_ADDRESS = "192.0.2.1"  # TEST-NET-1
+NOBODY_PORT = 9  # discard
 # Written into the chart's templates. It is one of the ports Linux gives to outgoing connections (32768 to 60999), and the proxy
 # connects to Entra and to its store before it listens: when one of those connections is given 44180, the pod ends with "address
 # already in use", and again at each restart, since the kernel gives the same pair of addresses neighbouring ports (seen on the
@@ -59,7 +61,8 @@ exec "$server" /run/store/store.conf
 def release_values(team: Team) -> Object:
     """What the release gets: our values, with the platform's ``gateway_auth_helm_values`` on top.
 
-    A list of theirs replaces one of ours, but for what the federated token needs: that is added to it, unless they name the same.
+    A list of theirs replaces one of ours, but for what the policies and the federated token need: that is added to it, unless they
+    name the same.
     """
     ours = proxy_values(team)
     merged = merge_values(ours, team.helm_values)
@@ -69,6 +72,10 @@ def release_values(team: Team) -> Object:
             if isinstance(theirs, list):  # anything else is refused by validation, and by the chart
                 there = {item.get("name") for item in theirs if isinstance(item, dict)}
                 merged[key] = [*(item for item in ours[key] if item["name"] not in there), *theirs]
+    needed = [literal(obj) for obj in authz_objects(team)]
+    theirs = merged.get("extraObjects") or []
+    if isinstance(theirs, list):
+        merged["extraObjects"] = [*needed, *(obj for obj in theirs if obj not in needed)]
     return merged
 
 
@@ -130,11 +137,11 @@ def proxy_values(team: Team) -> Object:
         values["podLabels"] = {"azure.workload.identity/use": "true"}
         values.update(_federated_token())
     extra = [
+        *authz_objects(team),
         *([_proxy_network_policy(team)] if team.network_policies else []),
         *(store_objects(team) if team.session_store.type == "bundled" else []),
     ]
-    if extra:
-        values["extraObjects"] = [literal(obj) for obj in extra]
+    values["extraObjects"] = [literal(obj) for obj in extra]
     return values
 
 
@@ -272,6 +279,41 @@ def _session_storage(team: Team) -> Object:
             redis["existingSecret"] = store.secret.name
             redis["passwordKey"] = store.secret.key
     return {"type": "redis", "redis": redis}
+
+
+# --- the Service that Envoy asks --------------------------------------------------------------------------------------
+
+
+def authz_objects(team: Team) -> list[Object]:
+    """A Service that always has an endpoint, so that Envoy Gateway never takes the authorization out of Envoy's listener.
+
+    Of a policy whose Service has no endpoint at all (every pod of the proxy gone at once) Envoy Gateway 1.9 drops the filter and
+    answers 500 in its place. When a pod comes back the route follows by RDS and the filter by LDS, later: the app answered anybody for
+    some 200 ms, at each return (measured, two of two). The endpoint that is always there is at an address that nobody has (RFC 5737)
+    and says that it isn't ready: Envoy asks it never (``panicThreshold: 0``) and answers 503 by itself while it is alone. Not in the
+    chart's own Service, whose other users have no such threshold.
+    """
+    selector = {"app.kubernetes.io/name": "oauth2-proxy", "app.kubernetes.io/instance": team.release}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": team.authz_service, "labels": dict(team.labels)},
+            "spec": {"selector": selector, "ports": [{"name": "http", "port": PROXY_PORT, "targetPort": "http", "appProtocol": "http"}]},
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{team.authz_service}-nobody",
+                # Of another manager than Kubernetes' own, which leaves it alone.
+                "labels": {"kubernetes.io/service-name": team.authz_service, "endpointslice.kubernetes.io/managed-by": FIELD_MANAGER, **team.labels},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": NOBODY_PORT, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [NOBODY_ADDRESS], "conditions": {"ready": False, "serving": False, "terminating": False}}],
+        },
+    ]
 
 
 # --- the bundled session store ----------------------------------------------------------------------------------------

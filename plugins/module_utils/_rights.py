@@ -148,6 +148,7 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
     Right(TEAM, "v1", "Service", ("delete",), (ONBOARD,), f"the session store's: {_HELM_REMOVES}"),
     Right(TEAM, "v1", "ServiceAccount", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
     Right(TEAM, "v1", "ConfigMap", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
+    Right(TEAM, "discovery.k8s.io/v1", "EndpointSlice", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
     Right(TEAM, "policy/v1", "PodDisruptionBudget", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
     Right(TEAM, "policy/v1", "PodDisruptionBudget", ("delete",), (ONBOARD,), f"with one replica there is none: {_HELM_REMOVES}"),
     Right(TEAM, "networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch"), (ONBOARD,), _RELEASE),

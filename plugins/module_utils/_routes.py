@@ -25,7 +25,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._claims impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import ROUTE_VERSION, gateway_manifests, is_app_route
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION, gateway_manifests, is_app_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import COOKIE_PREFIXES, OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
@@ -90,10 +90,16 @@ class Routes:
         self._await_routes([self.desired[key] for key, change in changes.items() if change and self._is_app_route(key)])
         self._remove_rest(stale)
 
+    def missing_services(self) -> list[str]:
+        """Names of the Services that the team's policies ask and that aren't there."""
+        policies = self._marked(POLICY_VERSION, "SecurityPolicy")
+        asked = {ref["name"] for obj in policies for ref in (obj["spec"].get("extAuth") or {}).get("http", {}).get("backendRefs") or []}
+        return sorted(name for name in asked if self.kube.get("v1", "Service", name, self.team.namespace) is None)
+
     def withdraw(self, reason: str) -> None:
         """Take the apps' routes away, to be proven and written anew by ``run``: their policies are about to come into effect.
 
-        Without the proxy's Service Envoy Gateway can't translate a policy and answers 500 in the app's place. When the Service comes
+        Without the Service that it asks Envoy Gateway can't translate a policy and answers 500 in the app's place. When the Service comes
         back, so does the route, and again before its filter: the app answered anybody for some 20 ms.
         """
         routes = [obj for obj in self._marked(ROUTE_VERSION, "HTTPRoute") if not _is_passthrough(obj) and not _is_public(obj)]

@@ -550,7 +550,7 @@ def test_the_largest_claims_and_routes_are_judged(sandbox: Sandbox, teams: Inven
     """50 apps in a claim, 100 such claims; the cost is in the lookups, not in what is claimed."""
     claims = []
     for team in range(100):
-        data = {"team": f"team-{team}", "namespace": f"e2e-large-{team}", "gateway": "main", "release": "x"}
+        data = {"team": f"team-{team}", "namespace": f"e2e-large-{team}", "gateway": "main", "service": "x"}
         for app in range(50):
             data |= {f"host.app{app}-{team}.{DOMAIN}": f"app{app}", f"route.app{app}-team-{team}": "", f"policy.oauth2-app{app}-team-{team}": "/"}
             data |= {f"guards.oauth2-app{app}-team-{team}": f"app{app}-team-{team}", f"probes.oauth2-app{app}-team-{team}": f"app{app}-pass-{team}"}

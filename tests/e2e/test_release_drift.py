@@ -30,6 +30,8 @@ OPENED = "--skip-auth-route=^/"
 OBJECTS = (
     ("Service", RELEASE),
     ("Service", STORE),
+    ("Service", f"{RELEASE}-authz"),
+    ("EndpointSlice", f"{RELEASE}-authz-nobody"),
     ("NetworkPolicy", STORE),
     ("PodDisruptionBudget", RELEASE),
     ("ConfigMap", RELEASE),

@@ -5,7 +5,7 @@
 
 # `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; azure.azcollection through our
 # actions, against doubles of Key Vault and Resource Manager; fuzzing at length, by a seed that is printed; kill -9 at every request to
-# Entra; every cell of the table of who stays logged in; ROUNDS (20) onboardings under the poller; the second pair of versions
+# Entra; every cell of the table of who stays logged in; a long flood and many mutated requests; ROUNDS (20) onboardings under the poller; the second pair of versions
 # (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -28,6 +28,9 @@ echo "soak: kill -9 at every request to Entra"
 KILLS=all pytest tests/e2e/test_entra_kills.py --quiet
 echo "soak: who stays logged in"
 SESSIONS=all pytest tests/e2e/test_sessions.py --quiet
+
+echo "soak: attacks, with a long flood and many mutated requests"
+ATTACK_FLOOD=50000 ATTACK_MUTATIONS=20000 pytest tests/attack/test_anonymous.py tests/attack/test_failures.py --quiet -k 'flood or mutated'
 
 echo "soak: $ROUNDS rounds of open windows"
 for ((round = 1; round <= ROUNDS; round++)); do

@@ -76,6 +76,9 @@ tail -n 12 "$RESULTS/beside.log"
 beside=
 stage 'end to end, alone'
 pytest "${ALONE[@]}" --junitxml="$RESULTS/e2e-alone.xml"
+# The teams are online still, so theirs is a second run without change.
+stage 'attacks'
+pytest tests/attack --junitxml="$RESULTS/attack.xml"
 stage 'checks and unit tests'
 wait "$checks" || { cat "$RESULTS/checks.log"; exit 1; }
 grep '^lint: ' "$RESULTS/checks.log"

@@ -16,7 +16,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 # Command (a pattern), and where it is run: a file that holds the text after the colon. Or the reason why nothing runs it.
 RUN_BY: dict[str, str] = {
-    r"make (demo|test|sandbox|sandbox-down|molecule|bench|soak|lint|lint-fast|lint-full|unit|e2e|venv|setup|deps|lock)": "Makefile:{0}:",
+    r"make (attack|demo|test|sandbox|sandbox-down|molecule|bench|soak|lint|lint-fast|lint-full|unit|e2e|venv|setup|deps|lock)": "Makefile:{0}:",
+    r"make attack ATTACK_URL=https://\S+ ATTACK_CA=\S+": "tests/attack:ATTACK_URL=",
     r"(?:\.venv/bin/)?ansible-playbook playbooks/render_team\.yml -e team=a(?: -e dest=\w+)?": "tests/e2e:render_team",
     r"ansible-playbook playbooks/(?:prepare_gateway|onboard_team|verify_team|validate_teams)\.yml(?: -e team=a)?(?: --check --diff)?": "tests/e2e:playbook(",
     r"ansible-playbook playbooks/onboard_team\.yml -e team=b(?: -e adopt=all)?(?: --check --diff)?": "tests/e2e:adopt=all",
@@ -101,6 +102,21 @@ def test_who_stays_logged_in_can_be_read_by_a_test() -> None:
     assert rows and all(len(row) == len(header) for row in rows)
     assert [cell for row in rows for cell in row[1:] if not re.fullmatch(r"(?:yes|no|n/a)(?: \(e2e\))?(?:: .+)?", cell)] == []
     assert [row[0] for row in rows if not any("(e2e)" in cell for cell in row)] == []
+
+
+def test_every_threat_names_a_test_that_exists() -> None:
+    """docs/security.md: each row names at least one, by file and function."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- threats:")[2].partition("<!-- end of threats -->")[0]
+    _header, _rule, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    for row in rows:
+        threat, stops, tests = (cell.strip() for cell in row.strip().strip("|").split("|"))
+        assert threat and stops
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)
+        assert named, f"no test for: {threat}"
+        for file, name in named:
+            assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file} has no {name}"
 
 
 def anchors(page: pathlib.Path) -> set[str]:

@@ -45,7 +45,7 @@ def test_a_claim_names_every_route_and_policy_and_host_that_we_make(case: Case) 
             targets = [(ref["name"], ref.get("sectionName")) for ref in obj["spec"]["targetRefs"]]
             assert data[f"policy.{name}"] == http["pathOverride"]
             assert targets == [(data[f"guards.{name}"], None), (data[f"probes.{name}"], "probe")]
-            assert [ref["name"] for ref in http["backendRefs"]] == [data["release"]]
+            assert [ref["name"] for ref in http["backendRefs"]] == [data["service"]]
 
 
 def test_keys_and_size_are_what_a_config_map_may_have() -> None:
@@ -79,7 +79,7 @@ def test_a_claim_on_hosts_alone_keeps_no_policy() -> None:
     claim = _admission.claim(TEAM)
     hosts = _admission.hosts_claim(claim)["data"]
     assert {key.partition(".")[0] for key in claim["data"] if key not in hosts} == {"route", "policy", "guards", "probes"}
-    assert {key.partition(".")[0] for key in hosts} == {"team", "namespace", "gateway", "release", "host"}
+    assert {key.partition(".")[0] for key in hosts} == {"team", "namespace", "gateway", "service", "host"}
     assert not any(_admission.protects({"data": hosts}, TEAM.policy_name(app)) for app in TEAM.apps)
 
 

@@ -59,6 +59,8 @@ def test_policies_fail_closed_and_ask_for_nothing_a_client_can_shape(case: Case)
         assert authorization["statusOnError"] == 503
         assert "recomputeRoute" not in authorization
         assert "path" not in authorization["http"], "a prefix would append the client's own query"
+        assert authorization["http"]["backendRefs"] == [{"name": case.team.authz_service, "port": 80}], "the Service that is never without an endpoint"
+        assert authorization["http"]["backendSettings"]["healthCheck"]["panicThreshold"] == 0, "or that endpoint would be asked"
         assert not {"X-Forwarded-Host", "X-Forwarded-Uri"} & set(authorization["headersToExtAuth"])
 
 
@@ -66,6 +68,31 @@ def test_policies_fail_closed_and_ask_for_nothing_a_client_can_shape(case: Case)
 def test_routes_attach_to_the_https_listener_only(case: Case) -> None:
     for route in (obj for obj in _manifests.gateway_manifests(case.team) if obj["kind"] == "HTTPRoute"):
         assert [ref["sectionName"] for ref in route["spec"]["parentRefs"]] == [case.team.gateway.https_listener]
+
+
+@pytest.mark.parametrize("case", MANIFESTS, ids=lambda case: case.name)
+def test_every_route_to_an_app_drops_what_others_call_a_user(case: Case) -> None:
+    for route in (obj for obj in _manifests.gateway_manifests(case.team) if obj["kind"] == "HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            removed = [name for item in rule["filters"] for name in item.get("requestHeaderModifier", {}).get("remove", [])]
+            assert len(removed) <= 16, "Gateway API takes no more in one filter"
+            assert len({name.lower() for name in removed}) == len(removed)
+            if any(ref["name"] != case.team.release for ref in rule.get("backendRefs", [])):
+                assert set(_manifests.USURPED_HEADERS) <= set(removed)
+                assert rule["name"] != _manifests.PUBLIC_RULE or set(_manifests.IDENTITY_HEADERS) <= set(removed)
+
+
+@pytest.mark.parametrize("case", MANIFESTS, ids=lambda case: case.name)
+def test_the_way_out_of_entra_leads_to_one_page_of_the_tenant_s(case: Case) -> None:
+    rules = [rule for obj in _manifests.gateway_manifests(case.team) if obj["kind"] == "HTTPRoute" for rule in obj["spec"]["rules"]]
+    leading = [rule for rule in rules if rule["name"] == "sign-out"]
+    assert len(leading) == len(case.team.apps)
+    for rule in leading:
+        assert [match["path"]["type"] for match in rule["matches"]] == ["Exact"]
+        assert "backendRefs" not in rule
+        (redirect,) = (item["requestRedirect"] for item in rule["filters"])
+        assert f"{redirect['scheme']}://{redirect['hostname']}" == case.team.authority
+        assert redirect["path"] == {"type": "ReplaceFullPath", "replaceFullPath": f"/{case.team.tenant_id}/oauth2/v2.0/logout"}
 
 
 @pytest.mark.parametrize("case", MANIFESTS, ids=lambda case: case.name)
@@ -168,6 +195,21 @@ def test_envoy_gateway_accepts(case: Case, tmp_path: pathlib.Path) -> None:
             assert "Warning" not in conditions
 
 
+PATH_MATCHES = ("path", "prefix", "pathSeparatedPrefix", "safeRegex")
+
+
+@needs_egctl
+def test_a_path_with_a_semicolon_is_matched_before_the_public_ones(tmp_path: pathlib.Path) -> None:
+    """Envoy takes the first match: a Tomcat behind `/static/..;/admin` would serve `/admin` without a login."""
+    case = next(case for case in MANIFESTS if case.name == "public_paths")
+    source = tmp_path / "objects.yaml"
+    source.write_text(yaml.safe_dump_all([*_surroundings(case.team), *COMPILE["manifests"](case.team)]), encoding="utf-8")
+    dump = yaml.safe_load(_egctl("x", "translate", "--from", "gateway-api", "--to", "xds", "-t", "route", "-o", "json", "-f", str(source)))
+    kinds = [next(key for key in route["match"] if key in PATH_MATCHES) for route in _routes(dump)]
+    assert "safeRegex" in kinds
+    assert kinds.index("safeRegex") < kinds.index("pathSeparatedPrefix")
+
+
 @needs_egctl
 def test_envoy_asks_the_proxy_on_every_path_but_its_own_and_the_public(tmp_path: pathlib.Path) -> None:
     case = next(case for case in MANIFESTS if case.name == "public_paths")
@@ -175,12 +217,13 @@ def test_envoy_asks_the_proxy_on_every_path_but_its_own_and_the_public(tmp_path:
     source.write_text(yaml.safe_dump_all([*_surroundings(case.team), *COMPILE["manifests"](case.team)]), encoding="utf-8")
     dump = yaml.safe_load(_egctl("x", "translate", "--from", "gateway-api", "--to", "xds", "-t", "route", "-o", "json", "-f", str(source)))
     asked = {
-        next(str(value) for key, value in route["match"].items() if key in ("path", "prefix", "pathSeparatedPrefix")): any(
+        next(value["regex"] if key == "safeRegex" else value for key, value in route["match"].items() if key in PATH_MATCHES): any(
             "ext_authz" in name for name in route.get("typedPerFilterConfig", {})
         )
         for route in _routes(dump)
     }
-    assert asked == {"/": True, "/.gateway-auth/probe": True, "/oauth2": False, "/-/healthy": False, "/static": False}
+    ours = {"/.gateway-auth/probe": True, "/.gateway-auth/sign-out": False, "/oauth2": False}
+    assert asked == {"/": True, "/.*;.*": True, "/-/healthy": False, "/static": False, **ours}
 
 
 def _routes(node: t.Any) -> t.Iterator[dict[str, t.Any]]:
@@ -207,7 +250,9 @@ def _surroundings(team: Team) -> list[dict[str, t.Any]]:
         {"name": team.gateway.http_listener, "port": 80, "protocol": "HTTP", "allowedRoutes": everybody},
         {"name": team.gateway.https_listener, "port": 443, "protocol": "HTTP", "allowedRoutes": everybody},
     ]
-    services = {(app.service.namespace, app.service.name, app.service.port) for app in team.apps} | {(team.namespace, team.release, 80)}
+    services = {(app.service.namespace, app.service.name, app.service.port) for app in team.apps} | {
+        (team.namespace, name, 80) for name in (team.release, team.authz_service)
+    }
     return [
         {
             "apiVersion": "gateway.networking.k8s.io/v1",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import pathlib
@@ -45,6 +46,33 @@ def test_flags_undo_no_guarantee(case: Case) -> None:
     # A cookie is one host's, or goes to hosts that are the team's alone.
     name, domain = proxy_values(case.team)["config"]["cookieName"], arguments.get("cookie-domain", "")
     assert (name, domain) in ((f"__Host-o2p-{case.team.name}", ""), (f"__Secure-o2p-{case.team.name}", f"{case.team.name}.{case.team.domain}"))
+
+
+def _kinds(objects: list[dict[str, t.Any]]) -> list[tuple[str, str]]:
+    return [(obj["kind"], obj["metadata"]["name"]) for obj in objects]
+
+
+AUTHZ = [("Service", "monitoring-oauth2-proxy-team-a-authz"), ("EndpointSlice", "monitoring-oauth2-proxy-team-a-authz-nobody")]
+
+
+@pytest.mark.parametrize("theirs", [None, [], [{"kind": "ConfigMap", "metadata": {"name": "x"}}]], ids=["not given", "none", "one"])
+@pytest.mark.parametrize("store", ["bundled", "cookie"])
+def test_the_service_that_envoy_asks_is_in_every_release(store: str, theirs: list[dict[str, t.Any]] | None) -> None:
+    """Whatever the platform's own values say, or the policies would ask nobody."""
+    values = {} if theirs is None else {"helm_values": {"extraObjects": theirs}}
+    objects = release_values(team({"session_store": {"type": store}, **values}))["extraObjects"]
+    assert _kinds(objects)[:2] == AUTHZ
+    assert len(set(_kinds(objects))) == len(objects)
+    assert theirs is None or objects[2:] == theirs
+
+
+def test_the_service_that_envoy_asks_always_has_an_endpoint_and_it_is_never_ready() -> None:
+    service, endpoints = release_values(team())["extraObjects"][:2]
+    assert endpoints["metadata"]["labels"]["kubernetes.io/service-name"] == service["metadata"]["name"]
+    assert [port["name"] for port in endpoints["ports"]] == [port["name"] for port in service["spec"]["ports"]]
+    (nobody,) = endpoints["endpoints"]
+    assert nobody["conditions"] == {"ready": False, "serving": False, "terminating": False}
+    assert all(ipaddress.ip_address(address) in ipaddress.ip_network("192.0.2.0/24") for address in nobody["addresses"])
 
 
 def test_groups_and_hosts_are_the_team_s_own() -> None:

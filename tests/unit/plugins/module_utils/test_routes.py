@@ -531,6 +531,18 @@ def test_a_grant_that_is_no_longer_needed_goes(api: Api, kube: Kube, envoy: Envo
     assert not [key for key in api.objects if key[0] == "referencegrants" and key[1] == "shared"]
 
 
+def test_services_that_policies_ask_and_that_are_missing_are_found(api: Api, kube: Kube, envoy: Envoy) -> None:
+    journal = _run(kube, envoy, ONE)
+    routes = _routes.Routes(ONE, journal, t.cast("ProbeClient", envoy))
+    assert routes.missing_services() == [ONE.authz_service]
+    api.seed({"apiVersion": "v1", "kind": "Service", "metadata": {"name": ONE.authz_service, "namespace": ONE.namespace}, "spec": {}})
+    assert routes.missing_services() == []
+
+
+def test_without_policies_no_service_is_missing(kube: Kube, envoy: Envoy) -> None:
+    assert _routes.Routes(ONE, Journal(kube, check=False), t.cast("ProbeClient", envoy)).missing_services() == []
+
+
 def test_routes_are_withdrawn_while_their_proxy_has_no_service(api: Api, kube: Kube) -> None:
     """Envoy Gateway brings the route back before its filter, once the Service is there again."""
     envoy = Envoy(api)
