@@ -115,7 +115,8 @@ class Journal:
             return None
         after = self.kube.apply(change.desired, manager=change.manager)
         if change.drop:
-            after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in change.drop])
+            # By uid: Envoy Gateway writes its status on what was just applied, and with it another resourceVersion.
+            after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in change.drop], guard="uid")
         return after
 
     def _predict(self, change: Change) -> Object | None:
