@@ -113,10 +113,19 @@ class Journal:
         if change.desired is None:
             self.kube.delete(change.obj)
             return None
-        after = self.kube.apply(change.desired, manager=change.manager)
-        if change.drop:
+        drop = change.drop
+        try:
+            after = self.kube.apply(change.desired, manager=change.manager)
+        except InvalidError:
+            if change.live is None or not _replaces_spec(change):
+                raise
+            # A field of ours can't stand beside the one that somebody put in its place (`path` beside `pathOverride`).
+            self.kube.patch(change.live, _new_spec(change.desired), guard="uid")
+            after = self.kube.apply(change.desired, manager=change.manager)
+            drop = tuple(path for path in drop if path[0] != "spec")
+        if drop:
             # By uid: Envoy Gateway writes its status on what was just applied, and with it another resourceVersion.
-            after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in change.drop], guard="uid")
+            after = self.kube.patch(after, [{"op": "remove", "path": _pointer(path)} for path in drop], guard="uid")
         return after
 
     def _predict(self, change: Change) -> Object | None:
@@ -127,6 +136,10 @@ class Journal:
             after = self.kube.apply(change.desired, dry_run=True, manager=change.manager)
         except NamespaceMissing:
             return change.desired  # the same run creates the namespace first
+        except InvalidError:
+            if change.live is None or not _replaces_spec(change):
+                raise
+            after = self.kube.patch(change.live, _new_spec(change.desired), dry_run=True, guard="uid")
         for path in change.drop:
             _remove(after, path)
         return after
@@ -145,6 +158,15 @@ class Journal:
 
 def _pointer(path: tuple[str, ...]) -> str:
     return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _replaces_spec(change: Change) -> bool:
+    """Whether something of the live spec has to go besides, so that the apply alone may give what the API server refuses."""
+    return any(path[0] == "spec" for path in change.drop)
+
+
+def _new_spec(desired: Object) -> list[Object]:
+    return [{"op": "add", "path": "/spec", "value": desired["spec"]}]
 
 
 def _remove(obj: Object, path: tuple[str, ...]) -> None:
