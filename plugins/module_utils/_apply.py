@@ -147,7 +147,7 @@ def _pointer(path: tuple[str, ...]) -> str:
 
 def _takeover(change: Change, live: Object) -> list[Object]:
     """Our content in the place of somebody's, in one write: half of it may be invalid (their `path` beside our `pathOverride`)."""
-    content = replacement(change.obj, live) if any(path[0] == "spec" for path in change.drop) else []
+    content = replacement(change.obj, live) if any(path[0] != "metadata" for path in change.drop) else []
     return [*content, *({"op": "remove", "path": _pointer(path)} for path in change.drop if path[0] == "metadata")]
 
 

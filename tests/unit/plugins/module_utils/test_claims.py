@@ -127,6 +127,21 @@ def test_an_app_that_comes_back_before_its_policy_went(api: Api, kube: Kube, env
     assert not _run(kube, envoy).changed
 
 
+def test_a_status_written_in_between_is_no_obstacle(api: Api, kube: Kube, envoy: Envoy) -> None:
+    """Envoy Gateway judges what was applied before the annotation is gone."""
+    _run(kube, envoy)
+    api.edit("SecurityPolicy", POLICY, lambda obj: (obj["metadata"].update(annotations={"gateway-auth/remove": "true"}), obj["spec"].update(cors={})))
+
+    def judge(request: Request) -> None:
+        if request.kind == "SecurityPolicy":
+            api.the("SecurityPolicy", POLICY)["metadata"]["resourceVersion"] = api._next()
+
+    api.after_write.append(judge)
+    _run(kube, envoy)
+    policy = api.the("SecurityPolicy", POLICY)
+    assert "cors" not in policy["spec"] and not policy["metadata"].get("annotations")
+
+
 def test_a_policy_that_somebody_deletes_meanwhile(api: Api, kube: Kube, envoy: Envoy) -> None:
     _run(kube, envoy, TWO)
 

@@ -19,7 +19,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests i
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, ProbeClient
 from tests.golden import model, team
-from tests.unit.support.api import Api
+from tests.unit.support.api import Api, Refusal
 from tests.unit.support.envoy import IN_A_ROW, Envoy
 
 Object = dict[str, t.Any]
@@ -310,6 +310,29 @@ def test_an_installation_made_by_hand_is_taken_over_in_place(api: Api, kube: Kub
     assert _stored(api) == _desired(ONE)
     assert api.the("SecurityPolicy", POLICY)["spec"]["extAuth"].get("recomputeRoute") is None
     assert _order(api)[-1] == f"PATCH HTTPRoute {ROUTE}"
+    assert not _run(kube, envoy).changed
+
+
+def test_a_field_that_excludes_one_of_ours_is_taken_over_too(api: Api, kube: Kube, envoy: Envoy) -> None:
+    """`path`, as the guide writes it: the API server refuses it beside `pathOverride`, which is all that an apply can ask for."""
+    by_hand = gateway_manifests(ONE)
+    for obj in by_hand:
+        obj["metadata"]["labels"] = {}
+    http = by_hand[0]["spec"]["extAuth"]["http"]
+    del http["pathOverride"]
+    http["path"] = "/?rd=https://x"
+    api.seed(*by_hand)
+
+    def refuse(request: t.Any) -> None:
+        stored = api.find(request.kind, request.name)
+        if isinstance(request.body, dict) and stored and "path" in stored.get("spec", {}).get("extAuth", {}).get("http", {}):
+            raise Refusal(422, "only one of path or pathOverride can be specified", "Invalid")
+
+    api.before_patch.append(refuse)
+    predicted = _run(kube, envoy, check=True, adopt=["all"])
+    assert not api.writes
+    assert _run(kube, envoy, adopt=["all"]).listing() == predicted.listing()
+    assert api.the("SecurityPolicy", POLICY)["spec"]["extAuth"]["http"].get("path") is None
     assert not _run(kube, envoy).changed
 
 
