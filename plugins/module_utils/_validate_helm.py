@@ -26,6 +26,8 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_value
 from ansible_collections.platform.gateway_auth.plugins.module_utils._spec import nearest
 
 Values = t.Mapping[str, t.Any]
+# Every flag as the proxy has it; None: it can't be told.
+Settings = t.Mapping[str, "proxy.Value | None"]
 PROXY_FLOOR = (7, 15, 3)  # the advisories of earlier ones are open doors (docs/departures.md)
 
 _WITHHELD = "a value that is not shown"
@@ -115,12 +117,13 @@ def judge(user: Values, ours: Values, merged: Values, own_hosts: collections.abc
     """
     if not user:
         return []
+    expected, _none = effective(ours)
     doubts = [
         *_unknown_keys(user, ""),
         *_guarded_keys(user, ours, merged),
         *_texts(user, ""),
-        *_flags(user, ours, merged, own_hosts),
-        *_environment(user, ours, own_hosts),
+        *_flags(user, ours, merged, expected, own_hosts),
+        *_environment(user, expected, own_hosts),
         *_items_of_ours(ours, merged),
         *_names(user, ours, merged),
         *_pod(user, ours, merged),
@@ -371,11 +374,10 @@ def _variables(values: Values) -> collections.abc.Iterator[tuple[str, str | None
             yield str(entry.get("name", "")), None if entry.get("valueFrom") is not None else "" if value is None else _plain(_go_text(value))
 
 
-def _flags(user: Values, ours: Values, merged: Values, own_hosts: collections.abc.Set[str]) -> collections.abc.Iterator[Doubt]:
+def _flags(user: Values, ours: Values, merged: Values, expected: Settings, own_hosts: collections.abc.Set[str]) -> collections.abc.Iterator[Doubt]:
     if "extraArgs" not in user:
         return
     given = user["extraArgs"]
-    expected, _none = effective(ours)
     found, troubles = effective(merged)
     reported: set[str] = set()
     for argument in arguments({"extraArgs": given}):
@@ -434,12 +436,13 @@ def _agrees(name: str, value: proxy.Value | None, expected: proxy.Value | None, 
 # --- environment ------------------------------------------------------------------------------------------------------
 
 
-def _environment(user: Values, ours: Values, own_hosts: collections.abc.Set[str]) -> collections.abc.Iterator[Doubt]:
+def _environment(user: Values, expected: Settings, own_hosts: collections.abc.Set[str]) -> collections.abc.Iterator[Doubt]:
     given = user.get("extraEnv")
-    if given is not None and not isinstance(given, (list, tuple)):
+    if not given:
+        return
+    if not isinstance(given, (list, tuple)):
         yield Doubt("extraEnv", "a list of variables", shown(given))
         return
-    expected, _none = effective(ours)
     for name, text in _variables(user):
         path = f"extraEnv.{_CONTROL.sub('?', name)}"
         flag = proxy.VARIABLES.get(name)
