@@ -62,7 +62,7 @@ ATTACKS = (
     Attack("widened-groups", "allowed_groups, allowed_emails and rd in query and body", "403 as before", "it has no narrowed apps"),
     # --- while things break
     Attack("applied-in-order", "an app asked while it comes online", "404, then sign-in"),
-    Attack("proxy-gone", "oauth2-proxy stopped", "503, never the app", "failOpen is false there as well"),
+    Attack("proxy-gone", "oauth2-proxy stopped, and back again", "503, never the app"),
     Attack("store-gone", "the session store stopped", "503 or sign-in, never the app", _SAME),
     Attack("entra-gone", "Entra unreachable", "sign-in that fails, never the app", _SAME),
     Attack("controller-gone", "Envoy Gateway's controller stopped", "as before", _GATEWAY),

@@ -79,9 +79,15 @@ MUTATIONS = int(os.environ.get("ATTACK_MUTATIONS") or 240)
 SIGNS_IN = frozenset({"sign-in", "refused"})
 
 
+def asks_for_a_login(target: Target) -> None:
+    """Otherwise nothing else can be told of it."""
+    answer = target.get("/")
+    assert target.judge(answer) in SIGNS_IN, f"expected a redirect to a sign-in or 401, got {telling(answer)}"
+
+
 def volley(target: Target, tally: Tally, shots: collections.abc.Mapping[str, collections.abc.Callable[[], Answer]]) -> collections.Counter[str]:
     """Fire every shot; none may be answered by the app. What was seen of the doors, by kind."""
-    assert target.judge(target.get("/")) in SIGNS_IN, "the door itself isn't as expected, so nothing else can be told"
+    asks_for_a_login(target)
     names = list(shots)
     answers = in_parallel(lambda name: shots[name](), names)
     kinds = in_parallel(target.judge, answers)
@@ -392,7 +398,7 @@ def test_no_second_request_is_smuggled_in(target: Target, tally: Tally) -> None:
         with target.door.secure(host) as connection:
             return exchange(connection, raw, linger=0.6)
 
-    assert target.judge(target.get("/")) in SIGNS_IN
+    asks_for_a_login(target)
     answers = dict(zip(shapes, in_parallel(fire, shapes.values()), strict=True))
     # The proxy's own page is what the first request asked for where it went there; anything after it is judged like all.
     own = {"a body on the proxy's path", "CL.TE on the proxy's path", "TE.CL on the proxy's path", "a request behind HEAD"}
@@ -560,6 +566,5 @@ def test_plain_http_serves_nothing(target: Target, tally: Tally) -> None:
 
 @pytest.mark.attack("paths")
 def test_the_door_is_one_that_asks_for_a_login(target: Target, tally: Tally) -> None:
-    answer = target.get("/")
-    assert target.judge(answer) in SIGNS_IN, f"expected a redirect to a sign-in or 401, got {telling(answer)}"
+    asks_for_a_login(target)
     tally.add()

@@ -15,13 +15,14 @@ import pytest
 
 from tests.e2e.inventory import Inventory
 from tests.e2e.login import Browser
-from tests.e2e.poller import OPEN, Poller
+from tests.e2e.poller import OPEN, Poller, Sample
 from tests.e2e.sandbox import LOGIN, Sandbox
-from tests.support.guide import COOKIE, PROXY_HOST, Guide, host, own_gateway
+from tests.support.guide import COOKIE, NAMESPACE, PROXY_HOST, RELEASE, Guide, host, own_gateway
 
 from .cast import CANARY, ECHO_A, seen_by_app
 from .conftest import Tally
 from .target import Target, telling
+from .test_failures import scale
 from .test_headers import USURPED
 from .test_sessions import cookie_of, session_in
 from .wire import Answer, Door, exchange, head, in_parallel
@@ -162,6 +163,24 @@ def test_an_app_is_open_while_it_comes_online(there: There, tally: Tally) -> Non
     print(poller.report())
     assert opened, "the route is written before its policy, so the app must have answered somebody"
     assert opened[0].kind == OPEN
+    tally.add(len(opened))
+
+
+@pytest.mark.guide("proxy-gone")
+def test_an_app_is_open_when_its_proxy_comes_back(there: There, sandbox: Sandbox, tally: Tally) -> None:
+    """Without an endpoint to ask Envoy Gateway drops the filter, and the route is back before it. A race, so up to three tries."""
+    opened: list[Sample] = []
+    for _try in range(3):
+        with Poller(there.sandbox, [APP]) as poller:
+            scale(sandbox, NAMESPACE, RELEASE, 0)
+            time.sleep(2.0)
+            scale(sandbox, NAMESPACE, RELEASE, 1)
+            time.sleep(2.0)
+        print(poller.report())
+        opened = [sample for sample in poller.opened() if sample.status == 200]
+        if opened:
+            break
+    assert opened
     tally.add(len(opened))
 
 
