@@ -75,8 +75,9 @@ class Guide:
         """The namespace with its apps, the two Secrets, the release."""
         self.remove()
         self._registered = list(self.sandbox.entra("GET", f"/apps/{REGISTRATION}")["redirect_uris"])
-        self.sandbox.entra("PUT", f"/apps/{REGISTRATION}", {"redirect_uris": [*self._registered, CALLBACK]})
-        self.sandbox.apply(namespace(NAMESPACE), *echo(NAMESPACE), *(_service(app) for app in APPS), *self._secrets(), *_redis())
+        self.sandbox.entra("PUT", f"/apps/{REGISTRATION}", {"redirect_uris": list(dict.fromkeys([*self._registered, CALLBACK]))})
+        self.sandbox.apply(namespace(NAMESPACE), *echo(NAMESPACE), *(_service(app) for app in APPS), *_redis())
+        self._apply(*self._secrets())
         for name in ("echo", REDIS):
             self.sandbox.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=60s")
         with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +145,11 @@ class Guide:
     def publish(self, app: str) -> None:
         """Three files applied one after the other, in the guide's order."""
         for manifest in (self.passthrough(app), self.route(app), self.policy(app)):
-            self.sandbox.apply(manifest)
+            self._apply(manifest)
+
+    def _apply(self, *objects: Object) -> None:
+        """`kubectl apply -f -`, which keeps what it was given in an annotation, values of Secrets included."""
+        self.sandbox.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
     def passthrough(self, app: str) -> Object:
         paths = [{"type": "PathPrefix", "value": "/oauth2/start"}, {"type": "Exact", "value": "/oauth2/static/css/bulma.min.css"}]
