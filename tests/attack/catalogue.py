@@ -66,7 +66,7 @@ ATTACKS = (
     Attack("store-gone", "the session store stopped", "503 or sign-in, never the app", _SAME),
     Attack("entra-gone", "Entra unreachable", "sign-in that fails, never the app", _SAME),
     Attack("controller-gone", "Envoy Gateway's controller stopped", "as before", _GATEWAY),
-    Attack("policy-deleted", "a SecurityPolicy deleted by hand", "told by verify_team, put back by onboard_team", "the same there, and nobody looks"),
+    Attack("policy-deleted", "a SecurityPolicy deleted by hand", "refused; released first, told by verify_team and put back by onboard_team", "the same there, and nobody looks"),
     Attack("flood", "thousands of requests without a session", "nothing stored, users served", _SAME),
     Attack("flood-limited", "the same with the documented rate limit", "429 before the proxy is asked"),
 )

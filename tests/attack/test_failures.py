@@ -175,26 +175,25 @@ def test_without_envoy_gateway_s_controller_doors_stay_as_they_are(sandbox: Sand
 
 
 @pytest.mark.attack("policy-deleted")
-def test_a_policy_deleted_by_hand_is_refused_or_told_and_put_back(sandbox: Sandbox, k1: Inventory, door: Door, tally: Tally) -> None:
-    """Where nothing refuses the deletion the app is open: Kubernetes lets whoever may delete a policy do so.
+def test_a_policy_is_not_deleted_by_hand_and_one_that_is_released_first_is_told_and_put_back(sandbox: Sandbox, k1: Inventory, door: Door, tally: Tally) -> None:
+    """The API server refuses the deletion. Whoever says so first, by the annotation of docs/admission.md, opens the app by it.
 
-    That is the truth of a cluster without an admission policy and stands in docs/security.md; what must hold is that
-    verify_team names it and onboard_team closes the door again, the route taken away first.
+    Then verify_team names it, and onboard_team closes the door again, the route taken away first.
     """
     host = HOSTS["patient"]
+    policy = ("securitypolicy", f"oauth2-patient-{K1_NAMESPACE.removeprefix('monitoring-')}")
     with Poller(sandbox, [host]) as poller:
-        try:
-            sandbox.kubectl("-n", K1_NAMESPACE, "delete", "securitypolicy", f"oauth2-patient-{K1_NAMESPACE.removeprefix('monitoring-')}")
-            deleted = True
-        except CommandError as exc:
-            assert "denied" in str(exc).lower() or "forbidden" in str(exc).lower(), exc
-            deleted = False
+        with pytest.raises(CommandError, match="gateway-auth"):
+            sandbox.kubectl("-n", K1_NAMESPACE, "delete", *policy)
         time.sleep(1.5)
     tally.add(len(poller.samples))
-    if not deleted:
-        assert poller.opened() == [], poller.report()
-        return
-    assert poller.opened(), "the app didn't open: say so in docs/security.md, and tighten this test"
+    assert poller.opened() == [], poller.report()
+    with Poller(sandbox, [host]) as poller:
+        sandbox.kubectl("-n", K1_NAMESPACE, "annotate", *policy, "gateway-auth/remove=true")
+        sandbox.kubectl("-n", K1_NAMESPACE, "delete", *policy)
+        time.sleep(1.5)
+    tally.add(len(poller.samples))
+    assert poller.opened(), "the app didn't open, so what follows shows nothing"
     verdict = sandbox.playbook("verify_team", "-e", "team=k1", inventory=k1.path)
     assert verdict.rc != 0
     assert "oauth2-patient-team-k1" in verdict.output, verdict.output[-3000:]
