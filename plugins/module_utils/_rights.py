@@ -261,11 +261,12 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
     Right(CLUSTER, _GATEWAY_API, "HTTPRoute", ("list",), _TEAM_S, "find foreign routes that claim a team's host", without="they aren't found"),
     Right(CLUSTER, _GATEWAY_API, "GRPCRoute", ("list",), _TEAM_S, "find foreign routes that claim a team's host", without="they aren't found"),
     *(
-        Right(CLUSTER, ADMISSION_VERSION, kind, verbs, phases, why, without=without, when="admission")
+        Right(CLUSTER, ADMISSION_VERSION, kind, verbs, phases, why, without=without, rare=rare, when="admission")
         for kind in (POLICY_KIND, BINDING_KIND)
-        for verbs, phases, why, without in (
-            (("get", "create", "patch"), (PREPARE,), "what refuses hosts and policies of others", ""),
-            (("list",), _TEAM_S, "see whether the API server guards the team's hosts", "it isn't judged"),
+        for verbs, phases, why, without, rare in (
+            (("get",), (PREPARE,), "see whether what refuses hosts and policies of others is in place", "", ""),
+            (("create", "patch"), (PREPARE,), "put it in place", "", "once for a cluster, and when a release of this collection changes it"),
+            (("list",), _TEAM_S, "see whether the API server guards the team's hosts", "it isn't judged", ""),
         )
     ),
     Right(CLUSTER, _ENVOY, "SecurityPolicy", ("list",), _TEAM_S, "read many teams' policies in one call", without="each team's are read in its namespace"),

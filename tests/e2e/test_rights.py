@@ -32,7 +32,7 @@ from .audit import AuditLog, Request
 from .entra import Registration
 from .inventory import Inventory
 from .sandbox import DOMAIN, ROOT, TENANT, Run, Sandbox
-from .workload import Identity, delete_namespaces, echo, namespace, service, write_kubeconfig
+from .workload import LANE, Identity, delete_namespaces, echo, namespace, service, write_kubeconfig
 
 Object = dict[str, t.Any]
 GATEWAY = "gateway-envoy"
@@ -78,6 +78,8 @@ def life(request: pytest.FixtureRequest, sandbox: Sandbox, onboarded: Inventory,
     uid = sandbox.get("namespace", "kube-system")["metadata"]["uid"]
     with inventory.platform() as data:
         data["gateway_auth_service_namespaces"] = [shared]
+        if shape == "namespaces":  # the admission policies are the whole cluster's
+            data["gateway_auth_gateway"] = {**data.get("gateway_auth_gateway", {}), "admission_policy": False}
     with inventory.hosts() as data:
         data["teams"]["hosts"][name] = {}
     apps = [{"name": app, "service": {"name": "echo", "port": 8080, "namespace": shared}} for app in ("one", "two")]
@@ -304,7 +306,7 @@ def poor(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPa
         found[lack] = Poor(f"system:serviceaccount:{home}:{name}", folder / f"{name}.kubeconfig")
         write_kubeconfig(found[lack].kubeconfig, cluster, {"token": answer.status.token})
     yield found
-    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", "e2e=identity")
+    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", f"e2e-identity={LANE}")
     delete_namespaces(sandbox, *spaces, wait=False)
 
 
