@@ -70,7 +70,7 @@ def _groups(given: collections.abc.Sequence[Given]) -> collections.abc.Iterator[
     for key, sharing in claims:
         names = [entry.team.name for entry in sharing]
         for entry in sharing:
-            group = next(group for group in entry.team.allowed_groups if _key(group) == key)
+            group, *_same = (group for group in entry.team.allowed_groups if _key(group) == key)
             others = listed(name for name in names if name != entry.team.name)
             yield Shared(
                 entry.team.name,

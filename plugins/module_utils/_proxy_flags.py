@@ -289,7 +289,7 @@ VARIABLES: t.Final[dict[str, Flag]] = {flag.variable: flag for flag in FLAGS.val
 VARIABLES["OAUTH2_PROXY_GOOGLE_GROUP"] = FLAGS["google-group"]
 
 
-Value = bool | int | str | tuple[str, ...]
+Value: t.TypeAlias = "bool | int | str | tuple[str, ...]"
 
 
 def parse(flag: Flag, texts: collections.abc.Sequence[str]) -> Value:

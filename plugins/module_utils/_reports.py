@@ -17,7 +17,7 @@ import os
 import re
 import typing as t
 import urllib.parse
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._findings import ERROR, RULES, Finding, grouped, to_dicts, whose
 

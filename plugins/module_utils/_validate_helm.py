@@ -420,7 +420,7 @@ def _flag(path: str, flag: proxy.Flag, texts: list[str], expected: proxy.Value |
         return
     if flag.guard and not _agrees(flag.name, value, expected, own_hosts):
         if flag.name == "whitelist-domain" and isinstance(value, tuple):
-            foreign = next(host for host in value if host not in own_hosts)
+            foreign, *_more = (host for host in value if host not in own_hosts)
             yield Doubt(path, f"that {flag.guard}: only hosts of this team", foreign)
             return
         text = f" with {shown(texts[0])}" if texts and _is_showable(texts[0]) else ""
