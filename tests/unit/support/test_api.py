@@ -12,14 +12,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import app_route, passthrough_route, security_policy
-from tests.golden import team
 from tests.unit.support.api import Api, live
+from tests.unit.support.recorded import PASSTHROUGH, POLICY, ROUTE
 
 Object = dict[str, t.Any]
-TEAM = team()
-POLICY = security_policy(TEAM, TEAM.apps[0])
-ROUTE = app_route(TEAM, TEAM.apps[0])
 PATHS = {
     "SecurityPolicy": "/apis/gateway.envoyproxy.io/v1alpha1/namespaces/monitoring-team-a/securitypolicies/oauth2-prometheus-team-a",
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/monitoring-team-a/httproutes/prometheus-team-a",
@@ -53,7 +49,7 @@ def _undotted(node: t.Any) -> t.Any:
     [
         pytest.param("", POLICY, "policy_ours", id="create a policy"),
         pytest.param("", ROUTE, "route_ours", id="create a route"),
-        pytest.param("", passthrough_route(TEAM, TEAM.apps[0]), "passthrough_ours", id="create a passthrough route"),
+        pytest.param("", PASSTHROUGH, "passthrough_ours", id="create a passthrough route"),
         pytest.param("policy_opened", POLICY, "policy_opened_then_applied", id="take an edited field back"),
         pytest.param("route_edited_in_list", ROUTE, "route_edited_then_applied", id="take an edited list back"),
         pytest.param("route_former_timeout", ROUTE, "route_ours", id="leave out what was ours"),

@@ -13,39 +13,16 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _plan
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import (
-    SIGN_OUT_RULE,
-    USURPED_HEADERS,
-    app_route,
-    passthrough_route,
-    security_policy,
-)
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_object
 from tests.golden import team
 from tests.unit.support.api import live
+from tests.unit.support.recorded import PASSTHROUGH, POLICY, ROUTE
 
 Object = dict[str, t.Any]
 TEAM = team()
 
 
-def _as_recorded(obj: Object) -> Object:
-    """Without what our objects have got since the recordings were made: it is the comparison that is tested, not its subject."""
-    spec = obj["spec"]
-    if obj["kind"] == "SecurityPolicy":
-        del spec["extAuth"]["http"]["backendSettings"]
-        spec["extAuth"]["http"]["backendRefs"][0]["name"] = TEAM.release
-        return obj
-    spec["rules"] = [rule for rule in spec["rules"] if rule["name"] != SIGN_OUT_RULE]
-    for rule in spec["rules"]:
-        rule["matches"] = [match for match in rule["matches"] if match["path"]["type"] != "RegularExpression"]
-        for change in (item["requestHeaderModifier"] for item in rule["filters"] if "requestHeaderModifier" in item):
-            change["remove"] = [name for name in change["remove"] if name not in USURPED_HEADERS]
-    return obj
-
-
-POLICY = _as_recorded(security_policy(TEAM, TEAM.apps[0]))
-ROUTE = _as_recorded(app_route(TEAM, TEAM.apps[0]))
-DESIRED = {"policy": POLICY, "route": ROUTE, "passthrough": _as_recorded(passthrough_route(TEAM, TEAM.apps[0]))}
+DESIRED = {"policy": POLICY, "route": ROUTE, "passthrough": PASSTHROUGH}
 
 
 def _desired(name: str) -> Object:
