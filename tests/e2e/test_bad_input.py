@@ -127,7 +127,15 @@ CASES = [
     ),
     Case(
         "missing permission",
-        ("create", "secrets", "httproutes", f"{STACK}-team-a", "delete configmaps", "in namespace gateway-envoy", "gateway_auth_gateway.admission_policy: false"),
+        (
+            "create",
+            "secrets",
+            "httproutes",
+            f"{STACK}-team-a",
+            "delete configmaps",
+            "in namespace gateway-envoy",
+            "gateway_auth_gateway.admission_policy: false",
+        ),
         role="view-gateways",
     ),
     Case(

@@ -311,8 +311,10 @@ def poor(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPa
 
 
 def _asked(identity: Poor, uid: str, phase: str) -> Object:
-    given = {"models": {"team-a": _less_model(str(identity.kubeconfig), uid)}}
+    chosen = _less_model(str(identity.kubeconfig), uid)
+    given = {"models": {"team-a": chosen}}
     if phase == _rights.PREPARE:
+        chosen["gateway"] = {**chosen["gateway"], "admission_policy": False}  # whose rights are the whole cluster's, so nobody's here
         # Another environment's objects are there: adopting them would be a write.
         return t.cast("Object", run_action(gateway_platform.ActionModule, {**given, "adopt": "all"})["teams"]["team-a"])
     return t.cast("Object", run_action(preflight.ActionModule, {**given, "phase": phase})["teams"]["team-a"])
@@ -338,8 +340,11 @@ def test_with_one_verb_less_nothing_is_written_and_the_verb_is_named(
     assert len(lacks) >= {_rights.PREPARE: 9, _rights.ONBOARD: 45, _rights.ROTATE: 9}[phase], "every verb had its turn"
 
 
-def test_who_may_not_make_namespaces_is_told_before_the_first_write(sandbox: Sandbox, onboarded: Inventory, tmp_path: pathlib.Path) -> None:
+def test_who_may_not_make_namespaces_is_told_before_the_first_write(
+    sandbox: Sandbox, onboarded: Inventory, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The one right that only Roles in the whole cluster give."""
+    monkeypatch.setenv("PATH", sandbox.env["PATH"])
     uid = sandbox.get("namespace", "kube-system")["metadata"]["uid"]
     identity = Identity(sandbox, "less-namespaces", tmp_path, role="")
     chosen = {**_less_model(str(identity.kubeconfig), uid), "stack": "e2e-nowhere"}
