@@ -103,6 +103,7 @@ _HELM_REMOVES = "Helm removes it when the inventory no longer asks for it"
 RIGHTS: t.Final[tuple[Right, ...]] = (
     # --- each team's namespace: reading -----------------------------------------------------------------------------------
     Right(TEAM, _GATEWAY_API, "HTTPRoute", ("list",), _TEAM_S, "judge the team's routes, find those that are no longer wanted"),
+    Right(TEAM, _GATEWAY_API, "GRPCRoute", ("list",), _TEAM_S, "find routes that claim the team's hosts", without="they aren't found"),
     Right(TEAM, _ENVOY, "SecurityPolicy", ("list",), _TEAM_S, "judge the team's policies, find those that are no longer wanted"),
     Right(TEAM, "apps/v1", "Deployment", ("list",), _TEAM_S, "judge whether proxy and store run as they should"),
     Right(
@@ -259,6 +260,16 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         without="only those of the Gateway's namespace are seen",
     ),
     Right(CLUSTER, _GATEWAY_API, "HTTPRoute", ("list",), _TEAM_S, "find foreign routes that claim a team's host", without="they aren't found"),
+    Right(
+        CLUSTER,
+        "v1",
+        "ConfigMap",
+        ("list",),
+        (ONBOARD,),
+        "find claims at a Gateway that a team no longer uses",
+        without="only those of the Gateway's namespace are seen",
+        when="admission",
+    ),
     Right(CLUSTER, _GATEWAY_API, "GRPCRoute", ("list",), _TEAM_S, "find foreign routes that claim a team's host", without="they aren't found"),
     *(
         Right(CLUSTER, ADMISSION_VERSION, kind, verbs, phases, why, without=without, rare=rare, when="admission")
