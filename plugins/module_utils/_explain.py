@@ -24,6 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import auth_path
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import PROBE_PATH, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import covers
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import Answer, HopError, ProbeClient, describe, status_hint
 from ansible_collections.platform.gateway_auth.plugins.module_utils._spec import PREFIX, TEAM_KEYS
 from ansible_collections.platform.gateway_auth.plugins.module_utils._verify import (
@@ -248,7 +249,7 @@ class _Walk:
         listeners = ((self.live.gateway or {}).get("spec") or {}).get("listeners") or []
         listener: t.Mapping[str, t.Any] = next((item for item in listeners if item.get("name") == self.team.gateway.https_listener), {})
         pattern = str(listener.get("hostname") or "")
-        if pattern and not covers(pattern, self.target.host):
+        if not covers(pattern, self.target.host):
             title = f"listener {self.team.gateway.https_listener} takes requests for {self.target.host}"
             remedy = f"Widen the listener's hostname, or correct {where(self.team, 'domain')} or {where(self.team, 'hostname_pattern')}."
             checks.append(Check("explain:listener", title, False, f"its hostname is {pattern}", remedy))
@@ -384,11 +385,6 @@ def where(team: Team, option: str) -> str:
         f"host_vars/{team.name}.yml" if f"{PREFIX}{option.partition('.')[0]}" in TEAM_KEYS else f"group_vars/teams.yml, or {team.name}'s entry in the inventory"
     )
     return f"{PREFIX}{option} ({file})"
-
-
-def covers(pattern: str, host: str) -> bool:
-    """Whether a listener's hostname takes a host: the same, or a wildcard above it (of any depth, as in Gateway API)."""
-    return host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
 def _below(path: str, prefix: str) -> bool:

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import admission_manifests
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import policy_verdict, route_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._drift import replacement
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, GatewayAuthError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import HEADER_POLICY_NAME, header_policy, platform_manifests
@@ -93,11 +94,7 @@ def _guard(team: Team, journal: Journal) -> None:
             continue
         # Replaced whole: to server-side apply some lists are sets and maps, where somebody's addition (a condition that is never
         # true, say) would stay beside ours.
-        operations = [
-            {"op": "add", "path": "/spec", "value": desired["spec"]},
-            {"op": "add", "path": "/metadata/labels", "value": {**(live["metadata"].get("labels") or {}), **desired["metadata"]["labels"]}},
-        ]
-        journal.record(change, journal.kube.patch(live, operations, dry_run=journal.check))
+        journal.record(change, journal.kube.patch(live, replacement(desired, live), dry_run=journal.check))
 
 
 def _live(journal: Journal, obj: Object) -> Object | None:

@@ -306,7 +306,7 @@ def _attachment_problems(kube: Kube, team: Team, listener: Object) -> list[Probl
             problems.append(
                 Problem(f"{where} does not select namespace {team.namespace} (labels {labels}).", "Label the namespace, or widen the listener's selector.")
             )
-    for host in [*(app.hostname for app in team.apps), team.proxy_host]:
+    for host in team.hosts:
         if not covers(str(listener.get("hostname") or ""), host):
             problems.append(
                 Problem(

@@ -178,7 +178,7 @@ def proxy_arguments(team: Team) -> dict[str, str]:
         "set-xauthrequest": "true",
         "proxy-prefix": team.proxy_prefix,
         # Exact hosts. A wildcard would let sign_out?rd=https://<any host>/{id_token} carry the ID token to another team.
-        "whitelist-domain": ",".join([*(app.hostname for app in team.apps), team.proxy_host]),
+        "whitelist-domain": ",".join(team.hosts),
         "cookie-samesite": "lax",
         "cookie-expire": session.expire,
         # One CSRF cookie for each sign-in, so that several tabs may sign in at once; a limit, so that they don't pile up to 431.

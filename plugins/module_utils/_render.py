@@ -241,7 +241,7 @@ def _readme(team: Team, ca: str) -> str:
     services = "\n".join(
         f"  - Service `{app.service.namespace or team.namespace}/{app.service.name}`, port {app.service.port} (app `{app.name}`)" for app in team.apps
     )
-    hosts = "\n".join(f"  - `{host}`" for host in [*(app.hostname for app in team.apps), team.proxy_host])
+    hosts = "\n".join(f"  - `{host}`" for host in team.hosts)
     uris = "\n".join(f"  - `{uri}`" for uri in team.redirect_uris)
     gateway = team.gateway
     version = f" --version {team.chart.version}" if team.chart.version and team.chart.ref.startswith("oci://") else ""

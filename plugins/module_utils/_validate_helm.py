@@ -142,7 +142,7 @@ def judge_team(team: Team) -> list[Doubt]:
         return []
     # The id of a group that is only named may not be known yet; no flag of the user's may name it anyway.
     known = team.resolved(team.client_id, {name: f"({name})" for name in team.named_groups})
-    own_hosts = {*(app.hostname for app in team.apps), team.proxy_host}
+    own_hosts = set(team.hosts)
     return judge(team.helm_values, release_values(dataclasses.replace(known, helm_values={})), release_values(known), own_hosts)
 
 
