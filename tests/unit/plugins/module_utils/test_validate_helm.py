@@ -423,6 +423,15 @@ def _converted_ours(folder: pathlib.Path) -> t.Any:
     return _converted(folder, {})
 
 
+# What a variable may hold that comes from a Secret: something its flag takes, for with anything else the program doesn't start at all.
+_TAKEN = {_proxy_flags.BOOL: "true", _proxy_flags.INT: "1", _proxy_flags.DURATION: "1s"}
+
+
+def _from_secret(variable: str) -> str:
+    flag = _proxy_flags.VARIABLES.get(variable)
+    return _TAKEN.get(flag.kind, "a secret") if flag else "a secret"
+
+
 # What is free to differ.
 _SHOWN_ONLY = ("id", "name", "loginURLParameters")
 
@@ -443,7 +452,7 @@ def _converted(folder: pathlib.Path, values: dict[str, t.Any]) -> t.Any:
     config = folder / "oauth2_proxy.cfg"
     config.write_text(next(obj for obj in objects if obj["kind"] == "ConfigMap")["data"]["oauth2_proxy.cfg"], encoding="utf-8")
     given = [text.replace("/etc/oauth2_proxy/oauth2_proxy.cfg", str(config)) for text in container["args"]]
-    environment = {entry["name"]: "a secret" if "valueFrom" in entry else entry.get("value", "") for entry in container["env"]}
+    environment = {entry["name"]: _from_secret(entry["name"]) if "valueFrom" in entry else entry.get("value", "") for entry in container["env"]}
     ran = subprocess.run(
         [PROXY, *given, "--convert-config-to-alpha"], capture_output=True, text=True, timeout=20, check=False, env={"PATH": "/", **environment}
     )
