@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import collections.abc
-import fcntl
 import pathlib
 
 import pytest
 
 from .inventory import Inventory
 from .login import Browser
-from .sandbox import ROOT, Sandbox, SandboxMissing
+from .sandbox import Sandbox, SandboxMissing
 from .workload import remove_identities
 
 
@@ -54,10 +53,8 @@ def example(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Inven
 @pytest.fixture(scope="session")
 def onboarded(sandbox: Sandbox, example: Inventory) -> Inventory:
     """Teams a and b are online."""
-    with (ROOT / ".sandbox" / "onboarded.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # against another lane, which wants the same
-        sandbox.playbook("prepare_gateway", inventory=example.path).must()
-        sandbox.playbook("onboard_team", inventory=example.path).must()
+    sandbox.playbook("prepare_gateway", inventory=example.path).must()
+    sandbox.playbook("onboard_team", inventory=example.path).must()
     return example
 
 

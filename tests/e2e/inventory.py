@@ -13,7 +13,7 @@ import typing as t
 
 import yaml
 
-from .sandbox import ROOT
+from .sandbox import HOME, ROOT
 
 EXAMPLE = ROOT / "inventories" / "example"
 
@@ -32,7 +32,7 @@ class Inventory:
         """A copy at the same depth, with the sandbox's files where the example looks for them."""
         target = folder / "inventories" / "copy"
         shutil.copytree(self.path, target)
-        (folder / ".sandbox").symlink_to(ROOT / ".sandbox")
+        (folder / ".sandbox").symlink_to(HOME)
         return Inventory(target)
 
     @contextlib.contextmanager

@@ -20,8 +20,12 @@ import typing as t
 import urllib.parse
 import urllib.request
 
+from tests.sandbox import settings
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENV_FILE = ROOT / ".sandbox" / "env"
+# Several lanes of tests have a cluster each (tests/support/test_all.sh).
+HOME = settings.layout().state
+ENV_FILE = HOME / "env"
 NAMES = ("KUBECONFIG", "SANDBOX_PROXY", "SANDBOX_CA", "SANDBOX_AUDIT_LOG", "SANDBOX_ENTRA_ADMIN")
 DOMAIN = "gateway-auth.test"
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -65,7 +69,7 @@ class Sandbox:
         env = dict(item.split("=", 1) for item in shell.stdout.split("\0") if "=" in item)
         missing = [name for name in NAMES if not env.get(name)]
         if missing:
-            raise SandboxMissing(f".sandbox/env lacks {', '.join(missing)}. Start the embedded cluster anew: make sandbox")
+            raise SandboxMissing(f"{ENV_FILE.relative_to(ROOT)} lacks {', '.join(missing)}. Start the embedded cluster anew: make sandbox")
         venv = ROOT / ".venv" / "bin"
         env["PATH"] = f"{venv}{os.pathsep}{env['PATH']}"
         found = cls(env)

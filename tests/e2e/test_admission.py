@@ -25,7 +25,7 @@ import pytest
 from .audit import AuditLog
 from .inventory import Inventory
 from .login import Browser
-from .sandbox import DOMAIN, ROOT, Sandbox
+from .sandbox import DOMAIN, HOME, Sandbox
 from .workload import Identity, Object, delete_namespaces, echo, namespace
 
 TEAMS = ("team-v1", "team-v2", "team-v3")
@@ -97,7 +97,7 @@ def teams(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempP
             data["teams"]["hosts"][team] = {
                 "gateway_auth_registration": "existing",
                 "gateway_auth_client_id": CLIENT_ID,
-                "gateway_auth_client_secret": {"file": str(ROOT / ".sandbox" / "entra" / "team-b.secret")},
+                "gateway_auth_client_secret": {"file": str(HOME / "entra" / "team-b.secret")},
             }
     _team(inventory, "team-v1", _app("one"), _app("two"))
     _team(inventory, "team-v2", _app("one"))

@@ -25,14 +25,14 @@ import urllib.parse
 import pytest
 
 from .inventory import Inventory
-from .sandbox import DOMAIN, ROOT, Run, Sandbox
+from .sandbox import DOMAIN, HOME, ROOT, Run, Sandbox
 from .workload import delete_namespaces, echo, namespace
 
 TEAM = "team-c1"
 NAMESPACE = f"monitoring-{TEAM}"
 RELEASE = f"monitoring-oauth2-proxy-{TEAM}"
 # Where secrets are meant to be, or where nothing of a run is written.
-SPARED = tuple(ROOT / name for name in (".sandbox", ".venv", ".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache"))
+SPARED = (*ROOT.glob(".sandbox*"), *(ROOT / name for name in (".venv", ".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache")))
 SETTLED_S = 1.0  # a process starts as a copy of its parent and gets its own arguments a moment later
 LARGEST = 20 * 1024 * 1024
 
@@ -79,7 +79,7 @@ class Evidence:
 def evidence(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Evidence]:
     folder = tmp_path_factory.mktemp("canaries")
     inventory = onboarded.copy(folder)
-    secret_file = ROOT / ".sandbox" / "entra" / "team-b.secret"
+    secret_file = HOME / "entra" / "team-b.secret"
     with inventory.hosts() as data:
         data["teams"]["hosts"][TEAM] = {
             "gateway_auth_registration": "existing",

@@ -18,7 +18,7 @@ import pytest
 
 from .inventory import Inventory
 from .poller import CLOSED_KINDS, OPEN, Poller, judge
-from .sandbox import DOMAIN, LOGIN, ROOT, TENANT, Sandbox
+from .sandbox import DOMAIN, HOME, LOGIN, TENANT, Sandbox
 from .workload import delete_namespaces, echo, namespace
 
 TEAM = "team-w1"
@@ -44,7 +44,7 @@ def team(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPa
         data["teams"]["hosts"][TEAM] = {
             "gateway_auth_registration": "existing",
             "gateway_auth_client_id": CLIENT_ID,
-            "gateway_auth_client_secret": {"file": str(ROOT / ".sandbox" / "entra" / "team-b.secret")},
+            "gateway_auth_client_secret": {"file": str(HOME / "entra" / "team-b.secret")},
         }
     registered = sandbox.entra("GET", "/apps/team-b")["redirect_uris"]
     ours = [f"https://{host}/oauth2/callback" for host in (ONE, TWO, RENAMED, PROXY_HOST)]

@@ -25,7 +25,7 @@ from .audit import AuditLog
 from .inventory import Inventory
 from .login import Browser, Visit
 from .poller import Poller, Sample
-from .sandbox import DOMAIN, LOGIN, ROOT, Run, Sandbox
+from .sandbox import DOMAIN, HOME, LOGIN, Run, Sandbox
 from .workload import Identity
 
 HOSTS = [guide.host(app) for app in guide.APPS]
@@ -91,7 +91,7 @@ def _inventory(example: Inventory, identity: Identity, folder: object) -> Invent
         data["teams"]["hosts"][guide.TEAM] = {
             "gateway_auth_registration": "existing",
             "gateway_auth_client_id": guide.CLIENT_ID,
-            "gateway_auth_client_secret": {"file": str(ROOT / ".sandbox" / "entra" / f"{guide.REGISTRATION}.secret")},
+            "gateway_auth_client_secret": {"file": str(HOME / "entra" / f"{guide.REGISTRATION}.secret")},
         }
     with inventory.team(guide.TEAM) as data:
         names = ("team-a-developers", "team-a-oncall", "platform-admins")

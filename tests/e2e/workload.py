@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import typing as t
 
@@ -15,8 +14,7 @@ from .sandbox import Sandbox
 
 Object = dict[str, t.Any]
 
-# Of a run beside others on the same sandbox (tests/support/test_all.sh): neither removes what the other uses.
-LANE = os.environ.get("E2E_LANE", "0")
+IDENTITY = "e2e-identity"
 
 
 def namespace(name: str) -> Object:
@@ -63,13 +61,13 @@ def delete_namespaces(sandbox: Sandbox, *names: str, wait: bool = True) -> None:
 
 
 class Identity:
-    """A ServiceAccount of a namespace of this lane with a kubeconfig of its own, so that the audit log tells who did what.
+    """A ServiceAccount with a kubeconfig of its own, so that the audit log tells who did what.
 
     ``role`` is a ClusterRole that it holds everywhere; with "" it holds what a test binds to it.
     """
 
-    NAMESPACE = f"e2e-identities-{LANE}"
-    LABELS: t.ClassVar[dict[str, str]] = {"e2e-identity": LANE}
+    NAMESPACE = "e2e-identities"
+    LABELS: t.ClassVar[dict[str, str]] = {IDENTITY: ""}
 
     def __init__(self, sandbox: Sandbox, name: str, folder: pathlib.Path, role: str = "cluster-admin") -> None:
         self.name = name
@@ -78,7 +76,7 @@ class Identity:
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": f"e2e-{LANE}-{name}", "labels": self.LABELS},
+            "metadata": {"name": f"e2e-{name}", "labels": self.LABELS},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.NAMESPACE}],
         }
@@ -91,8 +89,8 @@ class Identity:
 
 def remove_identities(sandbox: Sandbox) -> None:
     """Most may do anything, so none outlives the tests."""
-    sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", f"e2e-identity={LANE}", "--ignore-not-found")
-    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", f"e2e-identity={LANE}")
+    sandbox.kubectl("delete", "clusterrolebinding,clusterrole", "-l", IDENTITY, "--ignore-not-found")
+    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", IDENTITY)
     sandbox.kubectl("delete", "namespace", Identity.NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 

@@ -136,7 +136,7 @@ def audit_policy() -> Json:
         "rules": [
             {"level": "None", "nonResourceURLs": ["/healthz*", "/readyz*", "/livez*", "/metrics", "/openapi/*", "/version"]},
             # The tests' own identities are people in this: what they read shows which rights a run uses (tests/e2e/workload.py, Identity).
-            {"level": "Metadata", "userGroups": [f"system:serviceaccounts:e2e-identities-{lane}" for lane in (0, 1)], "verbs": ["get", "list", "watch"]},
+            {"level": "Metadata", "userGroups": ["system:serviceaccounts:e2e-identities"], "verbs": ["get", "list", "watch"]},
             {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts"], "verbs": ["get", "list", "watch"]},
             {
                 "level": "None",

@@ -54,14 +54,15 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """All folders and files of one checkout's sandbox."""
+    """All folders and files of one sandbox. A checkout may have several: ``home`` is where one keeps its files, under the checkout."""
 
     checkout: Path
     cache: Path
+    home: str = ".sandbox"
 
     @property
     def state(self) -> Path:
-        return self.checkout / ".sandbox"
+        return self.checkout / self.home
 
     @property
     def run(self) -> Path:
@@ -120,12 +121,8 @@ class Layout:
 
     @property
     def cgroup_name(self) -> str:
-        return cgroup_name(self.checkout)
-
-
-def cgroup_name(checkout: Path) -> str:
-    """One name per checkout, so that two sandboxes on a machine don't collide."""
-    return "gateway-auth-" + hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
+        """One name per sandbox, so that two on a machine don't collide."""
+        return "gateway-auth-" + hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
 
 
 def cache_folder(environ: dict[str, str] | os._Environ[str] = os.environ) -> Path:
@@ -136,5 +133,9 @@ def cache_folder(environ: dict[str, str] | os._Environ[str] = os.environ) -> Pat
     return Path(base).absolute() / "gateway-auth-sandbox"
 
 
-def layout() -> Layout:
-    return Layout(checkout=CHECKOUT, cache=cache_folder())
+def layout(environ: dict[str, str] | os._Environ[str] = os.environ) -> Layout:
+    """That of this checkout, in ``.sandbox`` or the folder that SANDBOX_HOME names."""
+    home = environ.get("SANDBOX_HOME") or Layout.home
+    if Path(home).name != home or not home.startswith(Layout.home):
+        raise SandboxError(f"SANDBOX_HOME={home}: expected the name of a folder in the checkout that begins with {Layout.home}, such as {Layout.home}-2")
+    return Layout(checkout=CHECKOUT, cache=cache_folder(), home=home)

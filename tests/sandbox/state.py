@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files in ``.sandbox``: ports, the record of what runs, and what other tools read."""
+"""The files in ``.sandbox`` (or SANDBOX_HOME): ports, the record of what runs, and what other tools read."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_ports(layout: Layout) -> Ports:
 
 def render_env(layout: Layout, ports: Ports) -> str:
     """Shell exports for whoever wants to run a command by hand."""
-    lines = ["# made by `make sandbox`; use it: . .sandbox/env"]
+    lines = [f"# made by `make sandbox`; use it: . {layout.home}/env"]
     values = {
         "KUBECONFIG": str(layout.kubeconfig),
         "SANDBOX_PROXY": ports.proxy_url,
@@ -103,8 +103,8 @@ def write_record(layout: Layout, record: dict[str, Any]) -> None:
 
 @contextmanager
 def exclusive(layout: Layout) -> Iterator[None]:
-    """One up or down at a time per checkout."""
+    """One up or down at a time per sandbox."""
     layout.state.mkdir(mode=0o755, exist_ok=True)
     with (layout.state / "lock").open("w") as file:
-        acquire(file.fileno(), "another up or down of this checkout", LOCK_SECONDS)
+        acquire(file.fileno(), "another up or down of this sandbox", LOCK_SECONDS)
         yield

@@ -30,7 +30,7 @@ import subprocess
 import tempfile
 import threading
 
-from tests.e2e.sandbox import DOMAIN, ROOT, TENANT, Sandbox
+from tests.e2e.sandbox import DOMAIN, HOME, ROOT, TENANT, Sandbox
 from tests.e2e.workload import Object, delete_namespaces, echo, namespace
 
 TEAM = "team-g"
@@ -87,7 +87,7 @@ class Guide:
             self.sandbox.helm("upgrade", "--install", RELEASE, chart, "-f", str(values), "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
 
     def _secrets(self) -> list[Object]:
-        client_secret = (ROOT / ".sandbox" / "entra" / f"{REGISTRATION}.secret").read_text(encoding="utf-8").strip()
+        client_secret = (HOME / "entra" / f"{REGISTRATION}.secret").read_text(encoding="utf-8").strip()
         cookie_secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         proxy = {"client-id": CLIENT_ID, "client-secret": client_secret, "cookie-secret": cookie_secret}
         redis = {"redis-password": secrets.token_hex(16)}

@@ -161,8 +161,17 @@ def test_no_memory_controller_is_said(tmp_path: Path) -> None:
 
 
 def test_cgroup_names_differ_by_checkout() -> None:
-    assert s.cgroup_name(Path("/a")) != s.cgroup_name(Path("/b"))
-    assert s.cgroup_name(Path("/a")) == s.cgroup_name(Path("/a"))
+    layouts = [s.Layout(Path("/a"), Path("/c")), s.Layout(Path("/b"), Path("/c")), s.Layout(Path("/a"), Path("/c"), ".sandbox-2")]
+    assert len({layout.cgroup_name for layout in layouts}) == 3
+    assert s.Layout(Path("/a"), Path("/d")).cgroup_name == layouts[0].cgroup_name
+
+
+def test_a_sandbox_s_home_is_a_folder_of_the_checkout() -> None:
+    assert s.layout({}).state == s.CHECKOUT / ".sandbox"
+    assert s.layout({"SANDBOX_HOME": ".sandbox-2"}).state == s.CHECKOUT / ".sandbox-2"
+    for bad in ("/tmp/sandbox", "../.sandbox", "tests", "."):
+        with pytest.raises(s.SandboxError, match="SANDBOX_HOME"):
+            s.layout({"SANDBOX_HOME": bad})
 
 
 # --- what is written --------------------------------------------------------------------------------------------
