@@ -32,6 +32,8 @@ HOSTS = [guide.host(app) for app in guide.APPS]
 URL = f"https://{HOSTS[0]}/graph?g0.expr=up%20x"
 REMEMBERED = "kubectl.kubernetes.io/last-applied-configuration"
 PAUSE_S = 0.3
+# How long pods of the old and the new proxy can serve side by side.
+OVERLAP_S = 10
 
 
 def enter(browser: Browser, url: str = URL) -> Visit:
@@ -169,9 +171,12 @@ def test_no_instant_in_which_an_app_is_open(story: Story) -> None:
         assert any(sample.host == host and sample.kind == "login" for sample in story.samples)
 
 
-def test_somebody_at_work_signs_in_once_more_at_most(story: Story) -> None:
+def test_somebody_at_work_signs_in_once_more(story: Story) -> None:
     assert story.person.worked > 10
-    assert len(story.person.signed_in) <= 1, story.person.signed_in
+    # A sign-in that the guide's proxy took while ours already served is worth nothing to ours: asked again then, but never after.
+    asked = story.person.signed_in
+    assert asked and asked[-1] - asked[0] < OVERLAP_S, asked
+    assert story.person.worked_last > asked[-1] + 1, (story.person.worked_last, asked)
     # In the seconds in which proxy and policies change, a sign-in may end in an error page (docs/migrating.md); then all is well.
     assert len(story.person.refused) <= 3, story.person.refused
     assert story.person.worked_last > max((at for at, _what in story.person.refused), default=0.0)
