@@ -30,7 +30,7 @@ import subprocess
 import tempfile
 import threading
 
-from tests.e2e.sandbox import DOMAIN, HOME, ROOT, TENANT, Sandbox
+from tests.e2e.sandbox import DOMAIN, HOME, TENANT, Sandbox
 from tests.e2e.workload import Object, delete_namespaces, echo, namespace
 
 TEAM = "team-g"
