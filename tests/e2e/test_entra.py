@@ -232,6 +232,7 @@ def test_sign_in_switched_off_stays_off_until_somebody_says_so(sandbox: Sandbox,
 # --- what stands in the way is said by name, and nothing is written ------------------------------------------------------------
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

@@ -174,12 +174,12 @@ def test_no_instant_in_which_an_app_is_open(story: Story) -> None:
 def test_somebody_at_work_signs_in_once_more(story: Story) -> None:
     assert story.person.worked > 10
     # A sign-in that the guide's proxy took while ours already served is worth nothing to ours: asked again then, but never after.
-    asked = story.person.signed_in
+    # One that ended in an error page isn't in `signed_in`.
+    asked = sorted([*story.person.signed_in, *(at for at, _what in story.person.refused)])
     assert asked and asked[-1] - asked[0] < OVERLAP_S, asked
     assert story.person.worked_last > asked[-1] + 1, (story.person.worked_last, asked)
     # In the seconds in which proxy and policies change, a sign-in may end in an error page (docs/migrating.md); then all is well.
     assert len(story.person.refused) <= 3, story.person.refused
-    assert story.person.worked_last > max((at for at, _what in story.person.refused), default=0.0)
 
 
 def test_the_sessions_and_pages_are_ours(story: Story, browser: type[Browser]) -> None:

@@ -26,6 +26,8 @@ echo "soak: generated inventories, Helm values and models (again: FUZZ=long FUZZ
 FUZZ=long pytest tests/unit/fuzz tests/unit/plugins/module_utils/test_validate_helm.py --quiet
 echo "soak: kill -9 at every request to Entra"
 KILLS=all pytest tests/e2e/test_entra_kills.py --quiet
+echo "soak: end to end, every case of what \`make test\` takes a sample of"
+pytest tests/e2e/test_bad_input.py tests/e2e/test_entra.py tests/e2e/test_explain.py --quiet
 echo "soak: a team's life with exactly its rights, and with each verb less"
 pytest tests/e2e/test_rights.py --quiet
 echo "soak: who stays logged in"

@@ -132,13 +132,13 @@ class DiscoveredKeys(IssuerKeys):
 class Service:
     """One running double. `start` returns when both listeners accept connections."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time, issuer_keys: IssuerKeys | None = None) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time, issuer_keys: IssuerKeys | None = None, keys: KeyRing | None = None) -> None:
         self._settings = settings
         self._clock = clock
         self.directory = load_cast(settings.cast, clock)
         self._state = StateFile(settings.state, self.directory)
         secrets_dir = self._secrets(SecretsDir(settings.secrets_dir))
-        self.keys = KeyRing()
+        self.keys = keys or KeyRing()
         self.journal = Journal(settings.log)
         self.faults = FaultBoard()
         self.replicas = Replicas(self.directory, clock)

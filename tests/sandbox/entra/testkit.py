@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 import http.client
 import http.cookies
 import ipaddress
@@ -31,9 +32,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from joserfc.jwk import RSAKey
 
 from .clientauth import IssuerKeys
 from .service import GRAPH_HOST, LOGIN_HOST, Address, Service, Settings, running
+from .tokens import KeyRing, new_key
 
 CAST = Path(__file__).with_name("cast.yml")
 
@@ -236,6 +239,12 @@ class _Thread:
         await asyncio.sleep(0.01)
 
 
+@functools.cache
+def _first_keys() -> tuple[RSAKey, RSAKey]:
+    """Of every double of this process: to make them takes longer than most tests."""
+    return new_key(), new_key()
+
+
 @contextlib.contextmanager
 def running_double(
     folder: Path, cast: Path = CAST, issuer_keys: IssuerKeys | None = None, state: Path | None = None, names: Iterable[str] = ()
@@ -247,7 +256,7 @@ def running_double(
     authority, clock = make_authority(folder, *names), Clock()
     free = Address("127.0.0.1:0")
     settings = Settings(free, free, authority.cert, authority.key, cast, folder / "secrets", folder / "entra.log", authority.ca, state=state)
-    service = Service(settings, clock, issuer_keys)
+    service = Service(settings, clock, issuer_keys, KeyRing(_first_keys()))
     thread = _Thread(service)
     try:
         port, admin_port, proxy_port = thread.start()

@@ -34,16 +34,19 @@ def issuer(tenant_id: str) -> str:
     return f"{LOGIN}/{tenant_id}/v2.0"
 
 
+def new_key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": secrets.token_urlsafe(20), "use": "sig", "alg": "RS256"}, private=True)
+
+
 class KeyRing:
-    """The tenant's signing keys: the old one, the current one, and the next one, all published."""
+    """The tenant's signing keys: the old one, the current one, and the next one, all published.
 
-    def __init__(self) -> None:
-        self._keys = [self._new_key(), self._new_key()]
+    ``first`` are the current and the next one; by default they are made, which takes a noticeable moment.
+    """
+
+    def __init__(self, first: tuple[RSAKey, RSAKey] | None = None) -> None:
+        self._keys = list(first or (new_key(), new_key()))
         self._current = 0
-
-    @staticmethod
-    def _new_key() -> RSAKey:
-        return RSAKey.generate_key(2048, {"kid": secrets.token_urlsafe(20), "use": "sig", "alg": "RS256"}, private=True)
 
     @property
     def current(self) -> RSAKey:
@@ -51,7 +54,7 @@ class KeyRing:
 
     def rotate(self) -> str:
         """Sign with the next key from now on; the last one stays published for tokens already out."""
-        self._keys = [*self._keys[self._current :], self._new_key()][-3:]
+        self._keys = [*self._keys[self._current :], new_key()][-3:]
         self._current = len(self._keys) - 2
         return self.current.kid or ""
 

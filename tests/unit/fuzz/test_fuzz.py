@@ -50,7 +50,7 @@ def judge(given: list[_validate.TeamInput]) -> tuple[list[Team], list[_findings.
 # --- what an inventory must not do ------------------------------------------------------------------------------------
 
 
-@fuzz(examples=60)
+@fuzz(examples=30)
 @hypothesis.given(given=odd_inventories())
 def test_whatever_is_written_ends_in_findings_or_in_sound_teams(given: list[_validate.TeamInput]) -> None:
     teams, findings = judge(given)
@@ -67,7 +67,7 @@ def test_whatever_is_written_ends_in_findings_or_in_sound_teams(given: list[_val
     check_teams([(team, by_name[team.name]) for team in teams])
 
 
-@fuzz(examples=60)
+@fuzz(examples=30)
 @hypothesis.given(given=inventories())
 def test_sound_inventories_are_assembled_with_every_door_shut(given: list[_validate.TeamInput]) -> None:
     teams, findings = judge(given)
@@ -208,7 +208,7 @@ _LINES = st.one_of(
 )
 
 
-@fuzz(examples=40)
+@fuzz(examples=20)
 @hypothesis.given(lines=st.lists(_LINES, max_size=6), raw=st.binary(max_size=6))
 def test_any_text_of_a_team_s_file_ends_in_findings(lines: list[str], raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = inventory.write(tmp_path_factory.mktemp("inventory"))
@@ -233,7 +233,7 @@ FILTERS: dict[str, t.Callable[[t.Any], t.Any]] = {
 
 
 @pytest.mark.parametrize("name", FILTERS)
-@fuzz(examples=40)
+@fuzz(examples=20)
 @hypothesis.given(data=st.data())
 def test_a_filter_takes_a_model_or_says_what_it_expected(name: str, data: st.DataObject) -> None:
     whole = golden.model({"session_store": {"type": "external", "url": "redis://h", "secret": {"name": "a", "key": "b"}}, "helm_values": {"a": {"b": [1]}}})
@@ -251,7 +251,7 @@ EGCTL = tool("egctl")
 
 
 @pytest.mark.skipif(not EGCTL, reason="no egctl: `make sandbox` builds one, or set EGCTL to the path of one (1.8 or newer)")
-@fuzz(examples=3, slow=True)
+@fuzz(examples=2, slow=True)
 @hypothesis.given(given=inventories())
 def test_envoy_gateway_s_crds_take_every_object(given: list[_validate.TeamInput], tmp_path_factory: pytest.TempPathFactory) -> None:
     teams, _found = judge(given)

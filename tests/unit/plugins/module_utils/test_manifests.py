@@ -169,6 +169,7 @@ needs_egctl = pytest.mark.skipif(not EGCTL, reason="no egctl: `make sandbox` bui
 
 
 @needs_egctl
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("case", MANIFESTS, ids=lambda case: case.name)
 def test_envoy_gateway_accepts(case: Case, tmp_path: pathlib.Path) -> None:
     objects = [*_surroundings(case.team), *COMPILE["platform"](case.team), *COMPILE["manifests"](case.team)]
