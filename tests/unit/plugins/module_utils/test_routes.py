@@ -476,7 +476,6 @@ def test_another_run_for_the_same_team_at_once(api: Api, kube: Kube, envoy: Envo
         return live
 
     monkeypatch.setattr(_routes.Routes, "_live", late)
-    monkeypatch.setattr(_routes, "REFUSAL_TIMEOUT_S", 0.2)
     _run(kube, envoy)
     assert _stored(api) == _desired(ONE)
 
