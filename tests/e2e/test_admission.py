@@ -546,6 +546,7 @@ def _large(host: str = "") -> Object:
     return route
 
 
+@pytest.mark.sample(0)
 def test_the_largest_claims_and_routes_are_judged(sandbox: Sandbox, teams: Inventory, mallory: Mallory) -> None:
     """50 apps in a claim, 100 such claims; the cost is in the lookups, not in what is claimed."""
     claims = []

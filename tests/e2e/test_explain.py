@@ -151,7 +151,7 @@ def _foreign_ca(folder: pathlib.Path) -> str:
     return str(path)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
