@@ -70,7 +70,7 @@ def release_values(team: Team) -> Object:
         for key in _federated_token():
             theirs = merged.get(key) or []
             if isinstance(theirs, list):  # anything else is refused by validation, and by the chart
-                there = {item.get("name") for item in theirs if isinstance(item, dict)}
+                there = [item.get("name") for item in theirs if isinstance(item, dict)]
                 merged[key] = [*(item for item in ours[key] if item["name"] not in there), *theirs]
     needed = [literal(obj) for obj in authz_objects(team)]
     theirs = merged.get("extraObjects") or []

@@ -210,3 +210,9 @@ def test_store_refuses_a_password_it_could_not_write(tmp_path: pathlib.Path, pas
     assert done.returncode != 0
     assert "password" in done.stderr
     assert not configuration.exists()
+
+
+def test_a_variable_whose_name_is_no_text_is_left_to_validation() -> None:
+    odd = {"name": ["A"], "value": "x"}
+    values = release_values(team({"credential": "federated", "client_secret": None, "helm_values": {"extraEnv": [odd]}}))
+    assert [item["name"] for item in values["extraEnv"]] == ["AZURE_FEDERATED_TOKEN_FILE", ["A"]]

@@ -433,7 +433,7 @@ def _from_secret(variable: str) -> str:
 
 
 # What is free to differ.
-_SHOWN_ONLY = ("id", "name", "loginURLParameters")
+_FREE = ("id", "name", "loginURLParameters", "caFiles", "useSystemTrustStore")
 
 
 def _converted(folder: pathlib.Path, values: dict[str, t.Any]) -> t.Any:
@@ -459,7 +459,7 @@ def _converted(folder: pathlib.Path, values: dict[str, t.Any]) -> t.Any:
     assert ran.returncode == 0, ran.stderr + ran.stdout
     found = yaml.safe_load(ran.stdout)
     for provider in found["providers"]:
-        for name in _SHOWN_ONLY:
+        for name in _FREE:
             provider.pop(name, None)
     return found["providers"], found["upstreamConfig"], found.get("injectResponseHeaders")
 
