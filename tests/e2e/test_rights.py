@@ -32,12 +32,14 @@ from .audit import AuditLog, Request
 from .entra import Registration
 from .inventory import Inventory
 from .sandbox import DOMAIN, ROOT, TENANT, Run, Sandbox
-from .workload import LANE, Identity, delete_namespaces, echo, namespace, service, write_kubeconfig
+from .workload import IDENTITY, Identity, delete_namespaces, echo, namespace, service, write_kubeconfig
 
 Object = dict[str, t.Any]
 GATEWAY = "gateway-envoy"
 # Which a user may ask anywhere: their own rights.
 QUESTIONS = "selfsubjectaccessreviews"
+# In make soak.
+pytestmark = pytest.mark.slow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,7 +311,7 @@ def poor(sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPa
         found[lack] = Poor(f"system:serviceaccount:{home}:{name}", folder / f"{name}.kubeconfig")
         write_kubeconfig(found[lack].kubeconfig, cluster, {"token": answer.status.token})
     yield found
-    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", f"e2e-identity={LANE}")
+    sandbox.kubectl("delete", "role,rolebinding", "--all-namespaces", "-l", IDENTITY)
     delete_namespaces(sandbox, *spaces, wait=False)
 
 

@@ -5,8 +5,8 @@
 
 # `make soak`: the proofs that take long. Clients of Graph that others wrote, against the Entra double; azure.azcollection through our
 # actions, against doubles of Key Vault and Resource Manager; fuzzing at length, by a seed that is printed; kill -9 at every request to
-# Entra; every cell of the table of who stays logged in; a long flood and many mutated requests; ROUNDS (20) onboardings under the poller; the second pair of versions
-# (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
+# Entra; every cell of the table of who stays logged in; a long flood and many mutated requests; ROUNDS (20) onboardings under the
+# poller; the second pair of versions (ansible-core 2.21 on SECOND_PYTHON, Helm 3.18); the sandbox's own life cycle, kill -9 included.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -90,6 +90,9 @@ ln -sf "$PWD/.sandbox/bin/helm3" "$SECOND/bin/helm"
   # shellcheck source=/dev/null
   source .sandbox/env
   export PATH=$PWD/$SECOND/bin:$PWD/$SECOND/venv/bin:$PATH ANSIBLE_COLLECTIONS_PATH=$PWD/$SECOND/venv/collections
+  cache=${GATEWAY_AUTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-auth-sandbox}
+  OAUTH2_PROXY_BIN=$(find "$cache" -path '*/oauth2-proxy-*/oauth2-proxy' -type f -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d ' ' -f 2-)
+  export OAUTH2_PROXY_BIN
   ansible --version | head -1
   helm version --short
   pytest tests/unit --quiet
