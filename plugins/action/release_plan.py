@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _rollout
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import release_facts
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import plan_deletion
@@ -69,6 +70,7 @@ class ActionModule(BatchAction):
                 "install" if release is None else "upgrade",
                 f"Helm release {team.namespace}/{team.release}",
                 reasons,
+                {"kind": "Release", "before": release_facts(release.values) if release is not None else {}, "after": release_facts(values)},
                 before=_values(release.values) if release is not None else "",
                 after=_values(values),
             )

@@ -104,9 +104,9 @@ class Journal:
         self.changes.append(change)
         self._diff.append(_difference(change, after))
 
-    def note(self, action: str, what: str, reasons: t.Sequence[str], before: str = "", after: str = "") -> None:
-        """A change that isn't one object of ours (a Helm release, say)."""
-        self.notes.append({"action": action, "object": what, "reasons": list(reasons)})
+    def note(self, action: str, what: str, reasons: t.Sequence[str], about: Object, before: str = "", after: str = "") -> None:
+        """A change that isn't one object of ours (a Helm release, say); ``about`` as ``_facts`` gives it for one."""
+        self.notes.append({"action": action, "object": what, "reasons": list(reasons), "about": about})
         self._diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
 
     def _write(self, change: Change) -> Object | None:

@@ -662,7 +662,7 @@ class Keeper:
         return self.kube.patch(secret, operations)
 
     def _note(self, action: str, what: str, reasons: list[str]) -> None:
-        self.journal.note(action, what, reasons, after="".join(f"# {reason}\n" for reason in reasons))
+        self.journal.note(action, what, reasons, {"kind": "Credential"}, after="".join(f"# {reason}\n" for reason in reasons))
 
 
 def _may_pass(exc: GraphAuthError) -> bool:

@@ -68,7 +68,7 @@ class EntraChange:
     before: Object = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, t.Any]:
-        return {"action": self.action, "object": self.what, "reasons": list(self.reasons)}
+        return {"action": self.action, "object": self.what, "reasons": list(self.reasons), "about": {"kind": "Registration"}}
 
 
 def describe(team: Team) -> str:

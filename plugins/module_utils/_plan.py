@@ -17,6 +17,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import change_facts
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, REMOVAL_ANNOTATION
 
@@ -67,7 +68,8 @@ class Change:
         return describe(self.obj)
 
     def to_dict(self) -> dict[str, t.Any]:
-        return {"action": self.action, "object": self.name, "reasons": list(self.reasons)}
+        about = change_facts(self.live, self.desired)
+        return {"action": self.action, "object": self.name, "reasons": list(self.reasons), "about": about}
 
 
 def plan_object(desired: Object, live: Object | None, adopt: t.Collection[str] = ()) -> Change | None:

@@ -52,7 +52,7 @@ def test_every_role_is_documented_and_runs_in_a_playbook(role: pathlib.Path) -> 
     assert (role / "tasks" / "main.yml").exists()
     name = f"platform.gateway_auth.{role.name}"
     used = rf"{re.escape(name)}\b|\.\./roles/{role.name}/tasks/"
-    users = [path for path in (ROOT / "playbooks").glob("*.yml") if re.search(used, path.read_text(encoding="utf-8"))]
+    users = [path for path in (ROOT / "playbooks").rglob("*.yml") if re.search(used, path.read_text(encoding="utf-8"))]
     assert users, f"no playbook uses role {role.name}"
 
 

@@ -194,9 +194,9 @@ def test_a_diff_shows_what_a_person_compares(api: Api, kube: Kube) -> None:
 def test_a_note_counts_as_a_change(kube: Kube) -> None:
     journal = Journal(kube, check=False)
     assert not journal.changed
-    journal.note("upgrade", "Helm release n/r", ["value a: 1 -> 2"], before="a: 1\n", after="a: 2\n")
+    journal.note("upgrade", "Helm release n/r", ["value a: 1 -> 2"], {"kind": "Release"}, before="a: 1\n", after="a: 2\n")
     assert journal.changed
-    assert journal.listing() == [{"action": "upgrade", "object": "Helm release n/r", "reasons": ["value a: 1 -> 2"]}]
+    assert journal.listing() == [{"action": "upgrade", "object": "Helm release n/r", "reasons": ["value a: 1 -> 2"], "about": {"kind": "Release"}}]
     assert (journal.diff()[0]["before"], journal.diff()[0]["after"]) == ("a: 1\n", "a: 2\n")
 
 

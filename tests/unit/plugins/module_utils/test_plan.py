@@ -275,4 +275,6 @@ def test_planning_changes_neither_side(path: str) -> None:
 
 def test_a_deletion_is_about_the_live_object() -> None:
     change = _plan.plan_deletion(live("route_ours"), "no longer wanted")
-    assert change.to_dict() == {"action": "delete", "object": "HTTPRoute monitoring-team-a/prometheus-team-a", "reasons": ["no longer wanted"]}
+    told = change.to_dict()
+    assert (told["action"], told["object"], told["reasons"]) == ("delete", "HTTPRoute monitoring-team-a/prometheus-team-a", ["no longer wanted"])
+    assert told["about"]["before"]["host"] and told["about"]["after"] == {}

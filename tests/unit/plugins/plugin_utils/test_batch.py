@@ -158,7 +158,7 @@ def test_a_journal_has_the_run_s_mode(api: Api, kubeconfig: str) -> None:
     journal = action.journal(team)
     assert journal.check is True and journal.adopt == ["all"]
     assert journal.kube is connect(team.cluster)
-    journal.note("install", "Helm release n/r", ["because"])
+    journal.note("install", "Helm release n/r", ["because"], {"kind": "Release"})
     outcome = action.outcome(journal)
     assert outcome.changed and outcome.changes == journal.listing() and outcome.diff == journal.diff() and not outcome.failed
 

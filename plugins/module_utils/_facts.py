@@ -1,0 +1,77 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an object of ours says to people: hosts, groups, public paths, arguments of the proxy (pure functions).
+
+Two sets of such facts, of an object as it is and as it will be, are what a plan is told from (``_team_plan``). A fact is a key and a
+list of texts; no secret is one: of a Secret only the names of the keys that change.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import urllib.parse
+
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import APP_RULE, PUBLIC_RULE
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX
+
+Object = dict[str, t.Any]
+Facts = dict[str, list[str]]
+
+APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
+
+
+def change_facts(before: Object | None, after: Object | None) -> dict[str, t.Any]:
+    """``app`` it is about, and facts ``before`` and ``after``; of a Secret ``keys`` whose value changes."""
+    obj = after or before or {}
+    told: dict[str, t.Any] = {"kind": str(obj.get("kind")), "app": (obj.get("metadata", {}).get("labels") or {}).get(APP_LABEL, "")}
+    if obj.get("kind") == "Secret":
+        old, new = ((part or {}).get("data") or {} for part in (before, after))
+        return {**told, "keys": sorted(key for key in new if old.get(key) != new[key])}
+    return {**told, "before": facts(before), "after": facts(after)}
+
+
+def facts(obj: Object | None) -> Facts:
+    """What one object says; empty for kinds that say nothing to people."""
+    if not obj:
+        return {}
+    spec = obj.get("spec") or {}
+    if obj.get("kind") == "HTTPRoute":
+        return _route_facts(spec, obj["metadata"].get("namespace", ""))
+    if obj.get("kind") == "SecurityPolicy":
+        path = ((spec.get("extAuth") or {}).get("http") or {}).get("pathOverride") or ""
+        groups = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query).get("allowed_groups", [])
+        return {"guard": ["yes"], "groups": sorted(group for value in groups for group in value.split(",") if group)}
+    return {}
+
+
+def _route_facts(spec: Object, namespace: str) -> Facts:
+    rules = {rule.get("name"): rule for rule in spec.get("rules") or []}
+    if APP_RULE in rules:
+        rule = rules[APP_RULE]
+        services = [f"{ref.get('namespace', namespace)}/{ref['name']}:{ref.get('port')}" for ref in rule.get("backendRefs") or []]
+        timeout = (rule.get("timeouts") or {}).get("request")
+        return {"host": sorted(spec.get("hostnames") or []), "service": sorted(services), "timeout": [timeout] if timeout else []}
+    if PUBLIC_RULE in rules:
+        paths = (match.get("path") or {} for match in rules[PUBLIC_RULE].get("matches") or [])
+        return {"public": sorted(str(path.get("value")) for path in paths)}
+    return {}
+
+
+def release_facts(values: Object) -> Facts:
+    """What the values of the proxy's release say: the team's groups, its session, each argument of the proxy."""
+    arguments = {key: str(value) for key, value in (values.get("extraArgs") or {}).items()}
+    groups = arguments.pop("allowed-group", "")
+    # The app's hosts are told by the routes.
+    arguments.pop("whitelist-domain", None)
+    config = values.get("config") or {}
+    storage = values.get("sessionStorage") or {}
+    redis = (storage.get("redis") or {}).get("standalone") or {}
+    return {
+        "team groups": sorted(group for group in groups.split(",") if group),
+        "cookie": [str(config.get("cookieName"))] if config.get("cookieName") else [],
+        "store": [str(redis.get("connectionUrl") or storage.get("type") or "cookie")],
+        "replicas": [str(values["replicaCount"])] if "replicaCount" in values else [],
+        "argument": sorted(f"--{key}={value}" for key, value in arguments.items()),
+    }

@@ -1,0 +1,178 @@
+# Copyright: platform.gateway_auth contributors
+# GNU General Public License v3.0+ (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A plan says what a run would do, writes nothing, and a run that is given one does that or nothing.
+
+The team is one of its own. The tests of this module are one story and run in this order.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import json
+import pathlib
+import typing as t
+
+import pytest
+
+from .audit import AuditLog
+from .entra import Registration
+from .inventory import Inventory
+from .sandbox import DOMAIN, Run, Sandbox
+from .workload import Identity, delete_namespaces, echo, namespace
+
+TEAM = "team-p1"
+NAMESPACE = f"monitoring-{TEAM}"
+DEVELOPERS = {"id": "5f0c0c7e-0000-4000-8000-0000000000a1", "name": "team-a-developers"}
+ONCALL = {"id": "5f0c0c7e-0000-4000-8000-0000000000a2", "name": "team-a-oncall"}
+
+Object = dict[str, t.Any]
+
+
+class Planner:
+    """Runs playbooks for the team as an identity of its own, whose writes the audit log tells."""
+
+    def __init__(self, sandbox: Sandbox, inventory: Inventory, identity: Identity, folder: pathlib.Path) -> None:
+        self.sandbox = sandbox
+        self.inventory = inventory
+        self.file = folder / "plan.json"
+        self._identity = identity
+        self._audit = AuditLog(sandbox)
+        with inventory.platform() as data:
+            data["gateway_auth_cluster"] = {"kubeconfig": str(identity.kubeconfig)}
+
+    def apps(self, *apps: Object, groups: collections.abc.Sequence[Object] = (DEVELOPERS,)) -> None:
+        with self.inventory.team(TEAM) as data:
+            data["gateway_auth_allowed_groups"] = list(groups)
+            data["gateway_auth_apps"] = [{"name": "one", "service": {"name": "echo", "port": 8080}}, *apps]
+
+    def run(self, playbook: str, *arguments: str) -> tuple[Run, list[str]]:
+        """A run, and what it wrote to the cluster or to Entra."""
+        self.sandbox.entra("DELETE", "/journal")
+        since = self._audit.here()
+        run = self.sandbox.playbook(playbook, "-e", "team=p1", *arguments, inventory=self.inventory.path)
+        asked = [entry for entry in self.sandbox.entra("GET", "/journal") if entry["host"] == "graph.microsoft.com" and entry["method"] != "GET"]
+        entra = [f"{entry['method']} {entry['path']}" for entry in asked if not entry["path"].endswith("/getByIds")]
+        return run, self._audit.writes(since, self._identity.user) + entra
+
+    def plan(self, *arguments: str) -> tuple[Object, list[str]]:
+        """The plan in JSON and its lines."""
+        self.file.unlink(missing_ok=True)
+        run, writes = self.run("plan_team", "-e", f"dest={self.file}", *arguments)
+        run.must()
+        assert writes == []
+        plan = json.loads(self.file.read_text(encoding="utf-8"))
+        team = plan["teams"][TEAM]
+        lines = [f"{line['sign']} {line['text']}" for line in team["lines"]]
+        for line in lines:
+            assert line in run.output
+        return plan, lines
+
+
+@pytest.fixture(scope="module")
+def planner(sandbox: Sandbox, example: Inventory, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Planner]:
+    folder = tmp_path_factory.mktemp("p1")
+    inventory = example.copy(folder)
+    registration = Registration(sandbox, f"gateway-auth.sandbox.monitoring.{TEAM}")
+    sandbox.playbook("prepare_gateway", inventory=inventory.path).must()
+    with inventory.hosts() as data:
+        data["teams"]["hosts"][TEAM] = None
+    registration.purge()
+    delete_namespaces(sandbox, NAMESPACE)
+    sandbox.apply(namespace(NAMESPACE), *echo(NAMESPACE))
+    sandbox.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/echo", "--timeout=60s")
+    found = Planner(sandbox, inventory, Identity(sandbox, "planner", folder), folder)
+    found.apps()
+    yield found
+    delete_namespaces(sandbox, NAMESPACE, wait=False)
+    registration.purge()
+
+
+def test_a_first_plan_is_made_of_nothing(planner: Planner) -> None:
+    plan, lines = planner.plan()
+    assert plan["changed"] is True
+    assert plan["failed"] is False
+    for line in (
+        f"+ app 'one' at https://one-{TEAM}.{DOMAIN} (Service {NAMESPACE}/echo:8080)",
+        f"+ login proxy for {TEAM}, for team-a-developers",
+        f"+ redirect URI https://one-{TEAM}.{DOMAIN}/oauth2/callback (app 'one')",
+    ):
+        assert line in lines
+
+
+def test_a_run_that_holds_to_it_does_it(planner: Planner) -> None:
+    run, writes = planner.run("onboard_team", "-e", f"plan={planner.file}")
+    assert run.rc == 0, run.output[-4000:]
+    assert writes
+
+
+def test_then_there_is_nothing_to_change(planner: Planner) -> None:
+    plan, lines = planner.plan("-e", "fail_on_change=true")
+    assert plan["changed"] is False
+    assert lines == []
+    assert plan["teams"][TEAM]["changes"] == []
+
+
+def test_a_change_is_told_in_people_s_words_in_every_form(planner: Planner) -> None:
+    files = [planner.file.with_suffix(ending) for ending in (".json", ".md", ".html")]
+    planner.apps({"name": "two", "service": {"name": "echo", "port": 8080}, "allowed_groups": [ONCALL]}, groups=[DEVELOPERS, ONCALL])
+    run, writes = planner.run("plan_team", "-e", json.dumps({"dest": [str(file) for file in files]}), "-e", "fail_on_change=true")
+    assert run.rc != 0
+    assert writes == []
+    assert "fail_on_change" in run.output
+    lines = [
+        f"+ app 'two' at https://two-{TEAM}.{DOMAIN} (Service {NAMESPACE}/echo:8080)",
+        "+ two is behind the login: team-a-oncall",
+        f"~ allowed groups of {TEAM}: + team-a-oncall",
+        f"+ redirect URI https://two-{TEAM}.{DOMAIN}/oauth2/callback (app 'two')",
+    ]
+    told, markdown, page = (file.read_text(encoding="utf-8") for file in files)
+    team = json.loads(told)["teams"][TEAM]
+    for line in lines:
+        assert line[2:] in [item["text"] for item in team["lines"]], run.output
+        assert line[2:] in markdown
+        assert line[2:].replace("'", "&#x27;") in page
+    assert team["risk"] == "access"
+
+
+def test_check_mode_foretells_the_same(planner: Planner) -> None:
+    run, writes = planner.run("onboard_team", "--check", "--diff")
+    run.must()
+    assert writes == []
+    changes = json.loads(planner.file.read_text(encoding="utf-8"))["teams"][TEAM]["changes"]
+    assert f"ok, {len(changes)} objects would be changed" in run.output
+    for change in changes:
+        assert f"{change['object']} ({change['action']})" in run.output or change["object"] in run.output
+
+
+def test_a_plan_that_holds_no_more_stops_before_the_first_write(planner: Planner) -> None:
+    planner.apps({"name": "three", "service": {"name": "echo", "port": 8080}})
+    run, writes = planner.run("onboard_team", "-e", f"plan={planner.file}")
+    assert run.rc != 0
+    assert writes == []
+    for words in ("holds no more", f"it lacks create HTTPRoute {NAMESPACE}/three-{TEAM}", "Nothing was written", f"-e dest={planner.file}"):
+        assert words in " ".join(run.output.split())
+
+
+def test_somebody_s_change_in_the_cluster_ends_a_plan_too(planner: Planner) -> None:
+    planner.plan()
+    planner.sandbox.kubectl("-n", NAMESPACE, "annotate", "securitypolicy", f"oauth2-one-{TEAM}", "gateway-auth/remove=true")
+    run, writes = planner.run("onboard_team", "-e", f"plan={planner.file}")
+    assert run.rc != 0
+    assert writes == []
+    assert f"it lacks update SecurityPolicy {NAMESPACE}/oauth2-one-{TEAM}" in " ".join(run.output.split())
+    plan, lines = planner.plan()
+    assert any("lifts its protection" in line for line in lines)
+    run, _writes = planner.run("onboard_team", "-e", f"plan={planner.file}")
+    assert run.rc == 0, run.output[-4000:]
+    assert plan["teams"][TEAM]["fingerprint"]
+
+
+def test_a_removed_app_is_an_outage(planner: Planner) -> None:
+    planner.apps()
+    plan, lines = planner.plan()
+    assert plan["risk"] == "outage"
+    assert lines[0] == f"- app 'three': https://three-{TEAM}.{DOMAIN} answers no more"
+    run, _writes = planner.run("onboard_team", "-e", f"plan={planner.file}")
+    assert run.rc == 0, run.output[-4000:]
