@@ -19,11 +19,11 @@ import re
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import HELM_MANAGER, describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import DEFAULTS, Change
+from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import DEFAULTS, Change, Owner
 
 Object = dict[str, t.Any]
 Path = tuple[str, ...]
-Owned = list[tuple[str, Object]]  # manager, its part of the managedFields tree here; an empty one covers all below
+Owned = list[tuple[Owner, Object]]  # who, and their part of the managedFields tree here; an empty one covers all below
 
 # Who may set the replicas of a Deployment, through its scale: the autoscalers (KEDA scales from 0 by itself).
 _AUTOSCALERS = re.compile(r"kube-controller-manager|keda.*")
@@ -199,7 +199,7 @@ class _Comparison:
             self._tell(path, f"expected {self._shown(path, want)}, found {self._shown(path, have)}", owned)
 
     def _tell(self, path: Path, what: str, owned: Owned) -> None:
-        names = ", ".join(sorted({manager for manager, _node in _others(owned)}))
+        names = ", ".join(sorted({str(manager) for manager, _node in _others(owned)}))
         self.reasons.append(f"{_dotted(path)}: {what}{f' (by {names})' if names else ''}")
 
     def _shown(self, path: Path, value: t.Any) -> str:
@@ -209,7 +209,7 @@ class _Comparison:
 
     def _owned(self, path: Path) -> Owned:
         owned: Owned = [
-            (str(entry.get("manager")), entry["fieldsV1"])
+            (Owner.of(entry), entry["fieldsV1"])
             for entry in self.live["metadata"].get("managedFields") or []
             if entry.get("subresource") != "status" and isinstance(entry.get("fieldsV1"), dict)
         ]
@@ -239,7 +239,7 @@ def _below(owned: Owned, key: str) -> Owned:
 
 
 def _others(owned: Owned) -> Owned:
-    return [(manager, node) for manager, node in owned if manager != HELM_MANAGER]
+    return [(manager, node) for manager, node in owned if manager.name != HELM_MANAGER]
 
 
 def _whole_owners(owned: Owned) -> Owned:

@@ -47,6 +47,20 @@ _OUR_MANAGERS = (FIELD_MANAGER, TAKEOVER_MANAGER)
 IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", "stack", "team"))
 
 
+class Owner(t.NamedTuple):
+    """Who wrote a field, and when last (RFC 3339), as ``managedFields`` says."""
+
+    name: str
+    time: str
+
+    @classmethod
+    def of(cls, entry: Object) -> Owner:
+        return cls(str(entry.get("manager")), str(entry.get("time") or ""))
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.time}" if self.time else self.name
+
+
 @dataclasses.dataclass(frozen=True)
 class Change:
     """One object's way from live to desired. ``desired`` is None for a deletion, ``live`` for a creation."""
@@ -219,11 +233,16 @@ class _Comparison:
         elif have is None:
             self.reasons.append(f"set {_dotted(path)} to {_short(want)}")
         else:
-            self.reasons.append(f"change {_dotted(path)} from {_short(have)} to {_short(want)}")
+            theirs = self._theirs(path)
+            told = f" (put there by {theirs})" if theirs else ""
+            self.reasons.append(f"change {_dotted(path)} from {_short(have)} to {_short(want)}{told}")
 
     def _who(self, path: Path) -> str:
-        names = [str(entry.get("manager")) for entry in _entries(self.live) if entry.get("manager") not in _OUR_MANAGERS and _owns(entry["fieldsV1"], path)]
-        return ", ".join(sorted(set(names))) or "an earlier run of ours"
+        return self._theirs(path) or "an earlier run of ours"
+
+    def _theirs(self, path: Path) -> str:
+        owners = [Owner.of(entry) for entry in _entries(self.live) if _owns(entry["fieldsV1"], path)]
+        return ", ".join(sorted({str(owner) for owner in owners if owner.name not in _OUR_MANAGERS}))
 
 
 def _entries(live: Object) -> list[Object]:

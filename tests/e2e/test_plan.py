@@ -176,3 +176,63 @@ def test_a_removed_app_is_an_outage(planner: Planner) -> None:
     assert lines[0] == f"- app 'three': https://three-{TEAM}.{DOMAIN} answers no more"
     run, _writes = planner.run("onboard_team", "-e", f"plan={planner.file}")
     assert run.rc == 0, run.output[-4000:]
+
+
+# --- drift: what a plan says of an inventory that nobody changed ------------------------------------------------------------
+
+
+def _drift(planner: Planner) -> tuple[Run, str]:
+    run, writes = planner.run("verify_team", "-e", "drift=true")
+    assert writes == []
+    return run, " ".join(run.output.split())
+
+
+def test_where_nobody_touched_anything_there_is_no_drift(planner: Planner) -> None:
+    run, output = _drift(planner)
+    assert run.rc == 0, run.output[-4000:]
+    assert f"Team '{TEAM}': no drift" in output
+
+
+def test_whatever_somebody_changed_is_named_with_who_and_when_and_mended(planner: Planner) -> None:
+    sandbox, place = planner.sandbox, ("-n", NAMESPACE)
+    release = f"monitoring-oauth2-proxy-{TEAM}"
+    policy, secret = f"oauth2-one-{TEAM}", f"oauth2-proxy-{TEAM}"
+
+    def patch(kind: str, name: str, content: t.Any, how: str = "merge") -> None:
+        sandbox.kubectl(*place, "patch", kind, name, f"--type={how}", "--field-manager=somebody", "-p", json.dumps(content))
+
+    patch("httproute", f"one-{TEAM}", {"spec": {"hostnames": [f"x.{DOMAIN}"]}})
+    sandbox.kubectl(*place, "annotate", "securitypolicy", policy, "gateway-auth/remove=true", "--field-manager=somebody")
+    patch("securitypolicy", policy, {"spec": {"extAuth": {"failOpen": True}}})
+    patch("deployment", release, [{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--api-route=^/"}], "json")
+    patch("secret", secret, [{"op": "remove", "path": "/data/client-id"}], "json")
+    registration = Registration(sandbox, f"gateway-auth.sandbox.monitoring.{TEAM}")
+    uris = registration.must()["redirect_uris"]
+    registration.edit({"redirect_uris": [uri for uri in uris if "one-" not in uri]})
+    run, output = _drift(planner)
+    assert run.rc != 0
+    for words in (
+        f"DRIFT HTTPRoute {NAMESPACE}/one-{TEAM}: change spec.hostnames",
+        f"SecurityPolicy {NAMESPACE}/{policy}: change spec.extAuth.failOpen from True to False (put there by somebody at 20",
+        f"Deployment {NAMESPACE}/{release}",
+        "--api-route=^/",
+        "(by somebody at 20",
+        f"add redirect URI https://one-{TEAM}.{DOMAIN}/oauth2/callback (app 'one')",
+        f"Secret {NAMESPACE}/{secret}: set key client-id",
+        "onboard_team -e team=p1",
+    ):
+        assert words in output, run.output[-6000:]
+    mended, _writes = planner.run("onboard_team")
+    assert mended.rc == 0, mended.output[-4000:]
+    run, output = _drift(planner)
+    assert run.rc == 0, run.output[-4000:]
+
+
+def test_a_team_that_left_the_inventory_is_found(planner: Planner, tmp_path: pathlib.Path) -> None:
+    without = planner.inventory.copy(tmp_path)
+    with without.hosts() as data:
+        del data["teams"]["hosts"][TEAM]
+    (without.path / "host_vars" / f"{TEAM}.yml").unlink()
+    run = planner.sandbox.playbook("verify_team", "-e", "drift=true", inventory=without.path)
+    assert run.rc != 0
+    assert f"team '{TEAM}' is in the cluster and in no inventory" in " ".join(run.output.split())
