@@ -13,6 +13,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _team_plan
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
@@ -60,7 +61,8 @@ class ActionModule(ActionBase):
         result["changed"] = False
         if expected is None:
             result["msg"] = [line for host in hosts for line in _team_plan.to_text(host, plans[host])]
-            result["_ansible_verbose_always"] = True
+            # As they are: a callback would fold long lines, and show the whole document to show these.
+            Display().display("\n".join(result["msg"]))
         return result
 
 

@@ -21,7 +21,7 @@ RUN_BY: dict[str, str] = {
     r"(?:\.venv/bin/)?ansible-playbook playbooks/render_team\.yml -e team=a(?: -e dest=\w+)?": "tests/e2e:render_team",
     r"ansible-playbook playbooks/(?:prepare_gateway|onboard_team|verify_team|validate_teams)\.yml(?: -e team=a)?(?: --check --diff)?": "tests/e2e:playbook(",
     r"ansible-playbook playbooks/onboard_team\.yml -e team=b(?: -e adopt=all)?(?: --check --diff)?": "tests/e2e:adopt=all",
-    r"ansible-playbook playbooks/plan_team\.yml -e team=a(?: -e '\{"dest": .*\}')?": "tests/e2e/test_plan.py:plan_team",
+    r"ansible-playbook playbooks/plan_team\.yml -e team=a(?: -e '\{\S+ \[.*\]\}')?": "tests/e2e/test_plan.py:plan_team",
     r"ansible-playbook playbooks/onboard_team\.yml -e team=a -e plan=plan\.json": "tests/e2e/test_plan.py:plan=",
     r"ansible-playbook playbooks/verify_team\.yml -e team=a -e explain=https://\S+": "tests/e2e:explain=",
     r"ansible-playbook playbooks/validate_teams\.yml -e dest=findings\.(sarif|xml)": "tests/unit/plugins/action/test_compile_teams.py:findings.{0}",
