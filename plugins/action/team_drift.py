@@ -9,6 +9,8 @@ from __future__ import annotations
 import collections.abc
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION
@@ -23,6 +25,12 @@ class ActionModule(BatchAction):
         "phases": {"type": "list", "elements": "dict", "required": True},
         "known": {"type": "list", "elements": "str", "required": True},
     }
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        # As it is: a callback would fold long lines. Nobody fails here; the doors are still tried.
+        Display().display("\n".join(outcome["msg"] for outcome in result["teams"].values()))
+        return result
 
     def prepare(self, teams: dict[str, Team]) -> None:
         self._strangers: dict[str, dict[str, list[str]]] = {}

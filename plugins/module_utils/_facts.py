@@ -14,7 +14,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import APP_RULE, PUBLIC_RULE
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import CLAIM_LABEL, OWNER_LABEL_PREFIX
 
 Object = dict[str, t.Any]
 Facts = dict[str, list[str]]
@@ -25,7 +25,8 @@ APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
 def change_facts(before: Object | None, after: Object | None) -> dict[str, t.Any]:
     """``app`` it is about, and facts ``before`` and ``after``; of a Secret ``keys`` whose value changes."""
     obj = after or before or {}
-    told: dict[str, t.Any] = {"kind": str(obj.get("kind")), "app": (obj.get("metadata", {}).get("labels") or {}).get(APP_LABEL, "")}
+    labels = obj.get("metadata", {}).get("labels") or {}
+    told: dict[str, t.Any] = {"kind": "Claim" if CLAIM_LABEL in labels else str(obj.get("kind")), "app": labels.get(APP_LABEL, "")}
     if obj.get("kind") == "Secret":
         old, new = ((part or {}).get("data") or {} for part in (before, after))
         return {**told, "keys": sorted(key for key in new if old.get(key) != new[key])}

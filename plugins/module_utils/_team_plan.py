@@ -113,6 +113,9 @@ class _Telling:
             return told + self._secret(change, about)
         if about.get("kind") == "Registration":
             return told + [_registration(reason) for reason in reasons if not reason.startswith("take over")]
+        if about.get("kind") == "Claim":
+            sign = {"create": ADDED, "delete": REMOVED}.get(change["action"], CHANGED)
+            return [*told, Line(sign, "the team's claim on its hosts, by which the API server refuses others")]
         if about.get("kind") == "Credential":
             return told + [_registration(reason) for reason in reasons[:1]]
         if about.get("kind") == "Release":

@@ -95,7 +95,7 @@ def test_a_first_plan_is_made_of_nothing(planner: Planner) -> None:
     assert plan["failed"] is False
     for line in (
         f"+ app 'one' at https://one-{TEAM}.{DOMAIN} (Service {NAMESPACE}/echo:8080)",
-        f"+ login proxy for {TEAM}, for team-a-developers",
+        f"+ login proxy for {TEAM}, for team-a-developers, platform-admins",
         f"+ redirect URI https://one-{TEAM}.{DOMAIN}/oauth2/callback (app 'one')",
     ):
         assert line in lines
@@ -123,7 +123,7 @@ def test_a_change_is_told_in_people_s_words_in_every_form(planner: Planner) -> N
     assert "fail_on_change" in run.output
     lines = [
         f"+ app 'two' at https://two-{TEAM}.{DOMAIN} (Service {NAMESPACE}/echo:8080)",
-        "+ two is behind the login: team-a-oncall",
+        "+ two is behind the login: team-a-oncall, platform-admins",
         f"~ allowed groups of {TEAM}: + team-a-oncall",
         f"+ redirect URI https://two-{TEAM}.{DOMAIN}/oauth2/callback (app 'two')",
     ]

@@ -141,6 +141,11 @@ def test_what_entra_is_told_keeps_its_words() -> None:
     ]
 
 
+def test_a_claim_is_one_line_whatever_it_says() -> None:
+    change = {"action": "update", "object": "ConfigMap g/c", "reasons": ["set key a", "set key b"], "about": {"kind": "Claim", "app": ""}}
+    assert _told([change]) == [("~ the team's claim on its hosts, by which the API server refuses others", "none")]
+
+
 def test_a_takeover_is_a_warning() -> None:
     change = Change("adopt", gateway_manifests(TEAM)[0], gateway_manifests(TEAM)[0], ("take over: no label", "remove spec.x")).to_dict()
     name = change["object"]
