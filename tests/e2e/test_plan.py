@@ -15,15 +15,18 @@ import pathlib
 import typing as t
 
 import pytest
+from selenium.webdriver.common.by import By
 
 from .audit import AuditLog
+from .browser import chromium, missing
 from .entra import Registration
 from .inventory import Inventory
-from .sandbox import DOMAIN, Run, Sandbox
+from .sandbox import DOMAIN, ROOT, Run, Sandbox
 from .workload import Identity, delete_namespaces, echo, namespace
 
 TEAM = "team-p1"
 NAMESPACE = f"monitoring-{TEAM}"
+IMAGE = ROOT / "docs" / "images" / "plan.png"
 DEVELOPERS = {"id": "5f0c0c7e-0000-4000-8000-0000000000a1", "name": "team-a-developers"}
 ONCALL = {"id": "5f0c0c7e-0000-4000-8000-0000000000a2", "name": "team-a-oncall"}
 
@@ -134,6 +137,25 @@ def test_a_change_is_told_in_people_s_words_in_every_form(planner: Planner) -> N
         assert line[2:] in markdown
         assert line[2:].replace("'", "&#x27;") in page
     assert team["risk"] == "access"
+
+
+@pytest.mark.browser
+def test_the_page_reads_well_in_a_browser(planner: Planner, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> None:
+    packages = missing()
+    assert not packages, f"missing: {' '.join(packages)}. Install: apt-get install -y --no-install-recommends {' '.join(packages)} (or: make deps)"
+    with chromium(planner.sandbox, tmp_path) as driver:
+        driver.set_window_size(1000, 560)
+        driver.get(planner.file.with_suffix(".html").as_uri())
+        assert driver.title == "Plan: 1 of 1 teams change"
+        first = driver.find_element(By.CSS_SELECTOR, "li.added")
+        assert first.value_of_css_property("list-style-type") == "none", "its style was refused"
+        details = driver.find_element(By.TAG_NAME, "details")
+        assert not details.find_element(By.TAG_NAME, "li").is_displayed()
+        details.find_element(By.TAG_NAME, "summary").click()
+        assert details.find_element(By.TAG_NAME, "li").is_displayed()
+        details.find_element(By.TAG_NAME, "summary").click()
+        if request.config.getoption("--update-images"):
+            driver.save_screenshot(str(IMAGE))
 
 
 def test_check_mode_foretells_the_same(planner: Planner) -> None:

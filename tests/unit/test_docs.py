@@ -23,6 +23,7 @@ RUN_BY: dict[str, str] = {
     r"ansible-playbook playbooks/onboard_team\.yml -e team=b(?: -e adopt=all)?(?: --check --diff)?": "tests/e2e:adopt=all",
     r"ansible-playbook playbooks/plan_team\.yml -e team=a(?: -e '\{\S+ \[.*\]\}')?": "tests/e2e/test_plan.py:plan_team",
     r"ansible-playbook playbooks/onboard_team\.yml -e team=a -e plan=plan\.json": "tests/e2e/test_plan.py:plan=",
+    r"ansible-playbook playbooks/verify_team\.yml -e team=a -e drift=true": "tests/e2e/test_plan.py:drift=true",
     r"ansible-playbook playbooks/verify_team\.yml -e team=a -e explain=https://\S+": "tests/e2e:explain=",
     r"ansible-playbook playbooks/validate_teams\.yml -e dest=findings\.(sarif|xml)": "tests/unit/plugins/action/test_compile_teams.py:findings.{0}",
     r"ansible-playbook playbooks/rotate_team\.yml -e team=a(?: -e rotate=(?:client_secret|cookie_secret|redis_password))?(?: --check --diff)?": (
