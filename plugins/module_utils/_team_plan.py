@@ -215,7 +215,7 @@ def _arguments(before: Object, after: Object) -> list[Line]:
 
 
 def _registration(reason: str) -> Line:
-    first, _, rest = reason.partition(" ")
+    first, _blank, rest = reason.partition(" ")
     if first in ("add", "create", "assign", "require"):
         return Line(ADDED, rest if first in ("add", "create") else reason, "access" if first == "assign" else "none")
     if first in ("remove", "unassign", "revoke"):
