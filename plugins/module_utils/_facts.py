@@ -61,14 +61,19 @@ def _route_facts(spec: Object, namespace: str) -> Facts:
 
 
 def release_facts(values: Object) -> Facts:
-    """What the values of the proxy's release say: the team's groups, its session, each argument of the proxy."""
-    arguments = {key: str(value) for key, value in (values.get("extraArgs") or {}).items()}
+    """What the values of the proxy's release say: the team's groups, its session, each argument of the proxy.
+
+    A release that is taken over may hold anything; the chart takes its arguments as a list too.
+    """
+    given = values.get("extraArgs")
+    if isinstance(given, list):
+        given = {name.lstrip("-"): value for name, _equals, value in (str(item).partition("=") for item in given)}
+    arguments = {str(key): str(value) for key, value in _mapping(given).items()}
     groups = arguments.pop("allowed-group", "")
     # The app's hosts are told by the routes.
     arguments.pop("whitelist-domain", None)
-    config = values.get("config") or {}
-    storage = values.get("sessionStorage") or {}
-    redis = (storage.get("redis") or {}).get("standalone") or {}
+    config, storage = _mapping(values.get("config")), _mapping(values.get("sessionStorage"))
+    redis = _mapping(_mapping(storage.get("redis")).get("standalone"))
     return {
         "team groups": sorted(group for group in groups.split(",") if group),
         "cookie": [str(config.get("cookieName"))] if config.get("cookieName") else [],
@@ -76,3 +81,7 @@ def release_facts(values: Object) -> Facts:
         "replicas": [str(values["replicaCount"])] if "replicaCount" in values else [],
         "argument": sorted(f"--{key}={value}" for key, value in arguments.items()),
     }
+
+
+def _mapping(value: t.Any) -> Object:
+    return value if isinstance(value, dict) else {}

@@ -62,3 +62,9 @@ def test_a_release_says_groups_store_and_arguments() -> None:
     assert "--cookie-expire=8h" in told["argument"]
     assert release_facts(release_values(dataclasses.replace(TEAM, session_store=SessionStore("cookie"))))["store"] == ["cookie"]
     assert release_facts({})["argument"] == []
+
+
+def test_a_release_of_somebody_else_may_hold_anything() -> None:
+    told = release_facts({"extraArgs": ["--allowed-group=b,a", "--reverse-proxy"], "config": None, "sessionStorage": {"redis": []}})
+    assert (told["team groups"], told["argument"], told["store"]) == (["a", "b"], ["--reverse-proxy="], ["cookie"])
+    assert release_facts({"extraArgs": 7, "config": "x", "sessionStorage": []})["argument"] == []
