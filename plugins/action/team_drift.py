@@ -14,8 +14,8 @@ from ansible.utils.display import Display
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, Team
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import TEAM_LABEL, Team
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome, outcomes_of
 
 
 class ActionModule(BatchAction):
@@ -44,7 +44,7 @@ class ActionModule(BatchAction):
                 self._strangers[host] = strangers(kube, team, self.options["known"])
 
     def for_team(self, team: Team) -> Outcome:
-        outcomes = [(phase.get("teams") or {}).get(team.name) or {} for phase in self.options["phases"]]
+        outcomes = outcomes_of(team.name, self.options["phases"])
         failures = [str(outcome.get("msg")) for outcome in outcomes if outcome.get("failed")]
         changes = [change for outcome in outcomes for change in outcome.get("changes") or []]
         lines = [f"{change['object']}: {reason}" for change in changes for reason in change["reasons"]]
@@ -62,8 +62,7 @@ class ActionModule(BatchAction):
 
 def strangers(kube: Kube, team: Team, known: collections.abc.Collection[str]) -> dict[str, list[str]]:
     """By team, the routes and policies that carry our mark for this environment and stack and name a team that isn't known."""
-    label = f"{OWNER_LABEL_PREFIX}team"
-    wanted = {key: value for key, value in team.owner_labels().items() if key != label}
+    wanted = {key: value for key, value in team.owner_labels().items() if key != TEAM_LABEL}
     found: dict[str, list[str]] = {}
     for version, kind in ((ROUTE_VERSION, "HTTPRoute"), (POLICY_VERSION, "SecurityPolicy")):
         try:
@@ -72,7 +71,7 @@ def strangers(kube: Kube, team: Team, known: collections.abc.Collection[str]) ->
             continue  # verify_team says that this identity can't see other namespaces
         for obj in listed:
             labels = obj["metadata"].get("labels") or {}
-            name = labels.get(label)
+            name = labels.get(TEAM_LABEL)
             if name and name not in known and all(labels.get(key) == value for key, value in wanted.items()):
                 found.setdefault(name, []).append(f"{kind} {obj['metadata']['namespace']}/{obj['metadata']['name']}")
     return {name: sorted(objects) for name, objects in sorted(found.items())}

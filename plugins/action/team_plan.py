@@ -19,7 +19,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils import _team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan_page import to_html
 from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
-from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import Outcome, outcomes_of
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._files import write_whole
 
 FORMATS: dict[str, t.Callable[[dict[str, t.Any]], str]] = {".md": _team_plan.to_markdown, ".json": _team_plan.to_json, ".html": to_html}
@@ -68,8 +68,7 @@ class ActionModule(ActionBase):
 
 def _plan(host: str, options: dict[str, t.Any]) -> dict[str, t.Any]:
     team = Team.from_dict(options["models"][host])
-    outcomes = [(phase.get("teams") or {}).get(host) or {} for phase in options["phases"]]
-    return _team_plan.team_plan(team, outcomes, [str(used) for used in in_force(team)])
+    return _team_plan.team_plan(team, outcomes_of(host, options["phases"]), [str(used) for used in in_force(team)])
 
 
 def _judge(host: str, plan: dict[str, t.Any], expected: dict[str, t.Any] | None, options: dict[str, t.Any]) -> Outcome:

@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._waivers import in_force
+from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import outcomes_of
 
 
 class ActionModule(ActionBase):
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
 
 
 def _summarize(host: str, phases: list[dict[str, t.Any]], alive: bool, check_mode: bool) -> str:
-    outcomes = [(phase.get("teams") or {}).get(host) or {} for phase in phases]
+    outcomes = outcomes_of(host, phases)
     changes = sum(len(outcome.get("changes") or []) for outcome in outcomes)
     findings = [str(finding) for outcome in outcomes for finding in (outcome.get("data") or {}).get("findings") or []]
     told = f", {len(findings)} findings: {' '.join(findings)}" if findings else ""

@@ -22,6 +22,7 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import GATEWAY_API, auth_path
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
+    APP_LABEL,
     CLAIM_LABEL,
     OWNER_LABEL_PREFIX,
     PROBE_RULE,
@@ -37,7 +38,6 @@ POLICY_KIND, BINDING_KIND = "ValidatingAdmissionPolicy", "ValidatingAdmissionPol
 CLAIM_MARK = {CLAIM_LABEL: "true"}
 HOST, ROUTE, POLICY, GUARDS, PROBES = "host.", "route.", "policy.", "guards.", "probes."
 
-_APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
 # A dry run changes nothing: check mode must be able to predict what follows a change of the claim that it didn't make.
 _NO_DRY_RUN: Object = {"name": "no-dry-run", "expression": "!has(request.dryRun) || !request.dryRun"}
 
@@ -296,8 +296,8 @@ def _selects() -> str:
     """Whether target selector ``item`` matches the labels that our routes have for certain; which app it is isn't looked at."""
     ours = "params.metadata.labels"
     return (
-        f"item.?matchLabels.orValue({{}}).all(key, key == '{_APP_LABEL}' || (key in {ours} && {ours}[key] == item.matchLabels[key]))"
-        f" && item.?matchExpressions.orValue([]).all(rule, rule.key == '{_APP_LABEL}' ? rule.operator != 'DoesNotExist'"
+        f"item.?matchLabels.orValue({{}}).all(key, key == '{APP_LABEL}' || (key in {ours} && {ours}[key] == item.matchLabels[key]))"
+        f" && item.?matchExpressions.orValue([]).all(rule, rule.key == '{APP_LABEL}' ? rule.operator != 'DoesNotExist'"
         f" : rule.operator == 'Exists' ? rule.key in {ours}"
         f" : rule.operator == 'DoesNotExist' ? !(rule.key in {ours})"
         f" : (rule.key in {ours} && {ours}[rule.key] in rule.?values.orValue([])) == (rule.operator == 'In'))"

@@ -14,12 +14,10 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import APP_RULE, PUBLIC_RULE
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import CLAIM_LABEL, OWNER_LABEL_PREFIX
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, CLAIM_LABEL
 
 Object = dict[str, t.Any]
 Facts = dict[str, list[str]]
-
-APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
 
 
 def change_facts(before: Object | None, after: Object | None) -> dict[str, t.Any]:

@@ -21,6 +21,9 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 COOKIE_PREFIXES = {"host": "__Host-o2p-", "subzone": "__Secure-o2p-"}
 OWNER_LABEL_PREFIX = "gateway-auth/"
 FIELD_MANAGER = "gateway-auth"
+# Whose an object is, and which app's; part of the mark (`Team.owner_labels`).
+TEAM_LABEL = f"{OWNER_LABEL_PREFIX}team"
+APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
 PROBE_PATH = "/.gateway-auth/probe"
 PROBE_RULE = "probe"
 SIGN_OUT_PATH = "/.gateway-auth/sign-out"
@@ -434,14 +437,14 @@ class Team:
         return {
             f"{OWNER_LABEL_PREFIX}environment": self.environment,
             f"{OWNER_LABEL_PREFIX}stack": self.stack,
-            f"{OWNER_LABEL_PREFIX}team": self.name,
+            TEAM_LABEL: self.name,
         }
 
     def owner_labels(self, app: App | None = None) -> dict[str, str]:
         """The mark of an object that we apply and may prune."""
         mark = {f"{OWNER_LABEL_PREFIX}managed": "true", **self.labels}
         if app is not None:
-            mark[f"{OWNER_LABEL_PREFIX}app"] = app.name
+            mark[APP_LABEL] = app.name
         return mark
 
     # --- to and from plain data ------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION, gateway_manifests, is_app_route
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import COOKIE_PREFIXES, OWNER_LABEL_PREFIX, PROBE_PATH, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, COOKIE_PREFIXES, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, at_once, wait_answer, wait_refused
@@ -46,7 +46,6 @@ OUR_KINDS = (
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
 )
 _NOBODYS_PATH = "/.gateway-auth/nobody"  # which only an app's own route takes
-_APP_LABEL = f"{OWNER_LABEL_PREFIX}app"
 
 
 def probe_client(team: Team, kube: Kube) -> ProbeClient:
@@ -270,7 +269,7 @@ def _key(obj: Object) -> Key:
 
 def _app_name(obj: Object) -> str:
     """The app an object of ours belongs to."""
-    return str((obj["metadata"].get("labels") or {}).get(_APP_LABEL, ""))
+    return str((obj["metadata"].get("labels") or {}).get(APP_LABEL, ""))
 
 
 def _hosts(route: Object) -> list[str]:

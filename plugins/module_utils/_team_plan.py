@@ -107,30 +107,30 @@ class _Telling:
 
     def lines(self, change: Object) -> list[Line]:
         about = change.get("about") or {}
-        reasons = [str(reason) for reason in change["reasons"]]
+        reasons = [reason for reason in map(str, change["reasons"]) if not reason.startswith("take over")]  # `_takeover` tells that
         told = self._takeover(change)
         if about.get("kind") == "Secret":
-            return told + self._secret(change, about)
+            return told + self._secret(change, about, reasons)
         if about.get("kind") == "Registration":
-            return told + [_registration(reason) for reason in reasons if not reason.startswith("take over")]
+            return told + [_registration(reason) for reason in reasons]
         if about.get("kind") == "Claim":
             sign = {"create": ADDED, "delete": REMOVED}.get(change["action"], CHANGED)
             return [*told, Line(sign, "the team's claim on its hosts, by which the API server refuses others")]
         if about.get("kind") == "Credential":
             return told + [_registration(reason) for reason in reasons[:1]]
         if about.get("kind") == "Release":
-            return told + self._release(change, about)
+            return told + self._release(change, about, reasons)
         before, after = about.get("before") or {}, about.get("after") or {}
         if about.get("app") and before != after:
             return told + self._app(str(about["app"]), before, after)
         if change["action"] in ("create", "update", "delete") and about.get("app") in self._told:
             return told
-        return told + [_plain(change, reason) for reason in reasons if not reason.startswith("take over")]
+        return told + [_plain(change, reason) for reason in reasons]
 
     def _takeover(self, change: Object) -> list[Line]:
         return [Line(WARNING, f"takes over {change['object']}", "takeover")] if change["action"] == "adopt" else []
 
-    def _secret(self, change: Object, about: Object) -> list[Line]:
+    def _secret(self, change: Object, about: Object, reasons: list[str]) -> list[Line]:
         created = change["action"] == "create"
         lines = []
         for key in about.get("keys") or []:
@@ -140,7 +140,7 @@ class _Telling:
                 lines.append(Line(WARNING, f"logs out all sessions: {_SECRET_WORDS[key]}", "sessions"))
             else:
                 lines.append(Line(CHANGED, f"{key} in {change['object']}", "restart"))
-        return lines or [_plain(change, str(reason)) for reason in change["reasons"] if not str(reason).startswith("take over")]
+        return lines or [_plain(change, reason) for reason in reasons]
 
     def _app(self, app: str, before: Object, after: Object) -> list[Line]:
         lines: list[Line] = []
@@ -188,7 +188,7 @@ class _Telling:
     def _who(self, groups: list[str]) -> str:
         return ", ".join(self._names.get(group, group) for group in groups) if groups else "every group of the team"
 
-    def _release(self, change: Object, about: Object) -> list[Line]:
+    def _release(self, change: Object, about: Object, reasons: list[str]) -> list[Line]:
         before, after = about.get("before") or {}, about.get("after") or {}
         if change["action"] == "install":
             groups = ", ".join(self._names.get(group, group) for group in after.get("team groups") or [])
@@ -200,8 +200,8 @@ class _Telling:
         if before.get("replicas") != after.get("replicas"):
             lines.append(Line(CHANGED, f"replicas of the proxy: {_list(before, 'replicas')} -> {_list(after, 'replicas')}"))
         lines += _arguments(before, after)
-        lines += [Line(CHANGED, f"login proxy: {reason}", "restart") for reason in change["reasons"] if not str(reason).startswith(("value ", "take over"))]
-        return lines or [Line(CHANGED, f"login proxy: {reason}", "restart") for reason in change["reasons"]]
+        lines += [Line(CHANGED, f"login proxy: {reason}", "restart") for reason in reasons if not reason.startswith("value ")]
+        return lines or [Line(CHANGED, f"login proxy: {reason}", "restart") for reason in reasons]
 
 
 def _arguments(before: Object, after: Object) -> list[Line]:

@@ -41,6 +41,11 @@ class Outcome:
         return dataclasses.asdict(self)
 
 
+def outcomes_of(host: str, phases: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """One host's outcomes in registered results of batched actions, in their order; {} of a phase that didn't reach it."""
+    return [(phase.get("teams") or {}).get(host) or {} for phase in phases]
+
+
 class BatchAction(ActionBase):
     """Run ``for_team`` for every team of the batch, in threads.
 

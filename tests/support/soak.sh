@@ -90,9 +90,6 @@ ln -sf "$PWD/.sandbox/bin/helm3" "$SECOND/bin/helm"
   # shellcheck source=/dev/null
   source .sandbox/env
   export PATH=$PWD/$SECOND/bin:$PWD/$SECOND/venv/bin:$PATH ANSIBLE_COLLECTIONS_PATH=$PWD/$SECOND/venv/collections
-  cache=${GATEWAY_AUTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-auth-sandbox}
-  OAUTH2_PROXY_BIN=$(find "$cache" -path '*/oauth2-proxy-*/oauth2-proxy' -type f -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d ' ' -f 2-)
-  export OAUTH2_PROXY_BIN
   ansible --version | head -1
   helm version --short
   pytest tests/unit --quiet

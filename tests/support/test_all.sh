@@ -88,9 +88,6 @@ SAMPLE=${SAMPLE:-$((16#$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1) % 1
 export SAMPLE KILL_SEED=$SAMPLE SESSIONS_SEED=$SAMPLE ATTACK_SEED=$SAMPLE
 echo "test: the sample is SAMPLE=$SAMPLE"
 stage 'lanes'
-cache=${GATEWAY_AUTH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-auth-sandbox}
-OAUTH2_PROXY_BIN=$(find "$cache" -path '*/oauth2-proxy-*/oauth2-proxy' -type f -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d ' ' -f 2-)
-export OAUTH2_PROXY_BIN
 # A team's life with exactly its rights is in `make soak`.
 ENTRA=(tests/e2e/test_entra.py tests/e2e/test_entra_kills.py tests/e2e/test_explain.py tests/e2e/test_sessions.py tests/e2e/test_open_windows.py)
 GUARDS=(tests/e2e/test_admission.py tests/attack)

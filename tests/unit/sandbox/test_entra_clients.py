@@ -4,14 +4,13 @@
 
 """Clients that others wrote sign in at the double, unchanged, through a CONNECT proxy with Microsoft's own host names.
 
-MSAL and Authlib always; the real oauth2-proxy when OAUTH2_PROXY_BIN names its binary.
+MSAL and Authlib always; the real oauth2-proxy where there is one (tests/support/tools.py).
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import re
 import secrets
 import socket
@@ -31,9 +30,10 @@ from joserfc.jwk import KeySet, RSAKey
 
 from tests.sandbox.entra.testkit import Double, control, running_double
 from tests.sandbox.entra.walk import BASE, CALLBACK, TEAM_A, TENANT
+from tests.support import tools
 
 A_DEVELOPERS, A_ONCALL = (f"5f0c0c7e-0000-4000-8000-0000000000{end}" for end in ("a1", "a2"))
-OAUTH2_PROXY = os.environ.get("OAUTH2_PROXY_BIN")
+OAUTH2_PROXY = tools.oauth2_proxy()
 
 
 @pytest.fixture(name="double")
@@ -128,7 +128,7 @@ def test_authlib_code_flow_with_pkce(double: Double, web: requests.Session, meth
 
 # --- oauth2-proxy ------------------------------------------------------------------------------------------------------
 
-proxy_binary = pytest.mark.skipif(not OAUTH2_PROXY, reason="OAUTH2_PROXY_BIN doesn't name an oauth2-proxy binary")
+proxy_binary = pytest.mark.skipif(not OAUTH2_PROXY, reason="no oauth2-proxy: `make sandbox` builds one, or set OAUTH2_PROXY_BIN to the path of one (7.15.3)")
 
 
 def free_port() -> int:
