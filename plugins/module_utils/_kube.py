@@ -20,11 +20,12 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._model impor
 
 try:
     import urllib3.exceptions
+    import urllib3.util.ssl_
     import yaml
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
     from kubernetes.client.exceptions import ApiException
-    from kubernetes.config import ConfigException
+    from kubernetes.config import ConfigException, kube_config
     from kubernetes.dynamic.exceptions import DynamicApiError
 
     IMPORT_ERROR: ImportError | None = None
@@ -295,16 +296,39 @@ def _connect(ref: ClusterRef) -> Kube:
     where = " ".join(part for part in (ref.kubeconfig or "the ambient kubeconfig", f"context {ref.context}" if ref.context else "") if part)
     try:
         options = {key: value for key, value in (("kubeconfig", ref.kubeconfig), ("context", ref.context)) if value}
-        client = get_api_client(**options).client
+        client = _in_memory(get_api_client(**options).client)
     except (CoreException, ConfigException, OSError, KeyError, ValueError, TypeError, yaml.YAMLError) as exc:
         raise ClusterError(f"Could not load the kubeconfig of {where}: {_shorten(exc)}.", "Check gateway_auth_cluster.kubeconfig and .context.") from exc
     except urllib3.exceptions.HTTPError as exc:
         raise _unreachable(where, exc) from exc
     except (ApiException, DynamicApiError) as exc:
         raise _translate(exc, where, "discover the API") from exc
+    finally:
+        kube_config._cleanup_temp_files()
     kube = Kube(client, where)
     _check_uid(kube, ref)
     return kube
+
+
+def _in_memory(client: t.Any) -> t.Any:
+    """Load certificates and key of a kubeconfig once.
+
+    The client writes what a kubeconfig holds of them into temporary files and reads those at each new connection; it takes
+    them away as the interpreter ends, which a worker of Ansible never does: the key would stay behind. Options as urllib3
+    itself sets them (``ssl_wrap_socket``).
+    """
+    pool = client.client.rest_client.pool_manager
+    options = pool.connection_pool_kw
+    context = urllib3.util.ssl_.create_urllib3_context(cert_reqs=options["cert_reqs"])
+    if options["ca_certs"] or options.get("ca_cert_data"):
+        context.load_verify_locations(cafile=options["ca_certs"], cadata=options.get("ca_cert_data"))
+    else:
+        context.load_default_certs()
+    if options["cert_file"]:
+        context.load_cert_chain(options["cert_file"], options["key_file"])
+    options.update(ssl_context=context, ca_certs=None, ca_cert_data=None, cert_file=None, key_file=None)
+    pool.clear()
+    return client
 
 
 def _unreachable(where: str, exc: Exception) -> ClusterError:

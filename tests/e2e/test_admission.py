@@ -499,6 +499,7 @@ def test_a_lifted_protection_is_told_and_put_back(sandbox: Sandbox, runner: Runn
     assert runner.run("v1")[1] == []
 
 
+@pytest.mark.sample(0)
 def test_a_host_moves_from_team_to_team(sandbox: Sandbox, runner: Runner) -> None:
     _team(runner.inventory, "team-v1", _app("one"))
     _team(runner.inventory, "team-v2", _app("one"), _app("two", hostname=TWO))

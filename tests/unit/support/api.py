@@ -17,6 +17,7 @@ import datetime
 import http.server
 import json
 import pathlib
+import ssl
 import threading
 import typing as t
 import urllib.parse
@@ -677,9 +678,9 @@ _DISCOVERY: dict[str, Object] = {
 
 
 class Server:
-    """Serves whichever ``Api`` is the present one."""
+    """Serves whichever ``Api`` is the present one; over TLS where a context is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.api = Api()
         server = self
 
@@ -714,6 +715,9 @@ class Server:
         self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._http.block_on_close = False
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._http.server_address[1]}"
+        if tls:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
@@ -724,7 +728,7 @@ class Server:
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": f"http://127.0.0.1:{self._http.server_address[1]}"}}],
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
             "users": [{"name": name, "user": {}}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         }

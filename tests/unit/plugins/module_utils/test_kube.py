@@ -10,6 +10,8 @@ import concurrent.futures
 import json
 import pathlib
 import socket
+import ssl
+import tempfile
 import typing as t
 
 import pytest
@@ -20,7 +22,9 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import app_route, security_policy
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import ClusterRef
 from tests.golden import team
-from tests.unit.support.api import KINDS, Api, Refusal, Request, live
+from tests.sandbox.pki import kubeconfig as write_kubeconfig
+from tests.sandbox.pki import new_authority
+from tests.unit.support.api import KINDS, Api, Refusal, Request, Server, live
 
 Object = dict[str, t.Any]
 TEAM = team()
@@ -327,6 +331,29 @@ def test_what_is_missing_beside_ansible_is_named(api: Api, kubeconfig: str, monk
     with pytest.raises(ClusterError) as error:
         connect(ClusterRef(kubeconfig))
     assert "kubernetes" in error.value.message and "requirements.txt" in error.value.remedy
+
+
+def test_the_key_of_a_kubeconfig_is_in_no_file_of_ours(api: Api, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = new_authority("unit")
+    for name, content in zip(("ca", "crt", "key"), (authority.pem, *authority.issue("api", names=["127.0.0.1"])), strict=True):
+        (tmp_path / name).write_bytes(content)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    server = Server(tls)
+    server.api = api
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_bytes(write_kubeconfig(authority, "somebody", None, server.url))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    try:
+        kube = connect(ClusterRef(str(kubeconfig)))
+        left = [path.name for path in (tmp_path / "tmp").iterdir() if not path.name.startswith("k8srcp-")]  # what was discovered
+        assert left == []
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:  # each with a connection of its own
+            assert all(pool.map(lambda _unused: kube.get("v1", "Namespace", NAMESPACE), range(8)))
+    finally:
+        server.close()
 
 
 # --- names -----------------------------------------------------------------------------------------------------------------
