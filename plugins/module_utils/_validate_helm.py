@@ -164,7 +164,7 @@ def _unknown_keys(user: Values, prefix: str) -> collections.abc.Iterator[Doubt]:
                 yield Doubt(path, "a mapping", shown(value))
         elif path not in chart.KEYS:
             near = nearest(path, chart.nearest_keys(path))
-            yield Doubt(path, "a key that the chart reads, for it drops any other without a word", path, hint=f"Did you mean {near}?" if near else "")
+            yield Doubt(path, "a key that the chart reads, for it drops any other without a word", path or "an empty one", hint=f"Did you mean {near}?" if near else "")
 
 
 def _guarded_keys(user: Values, ours: Values, merged: Values) -> collections.abc.Iterator[Doubt]:
@@ -279,13 +279,13 @@ def _flag_name(written: str) -> str:
 
 
 def _go_text(value: t.Any) -> str:
-    """A value as Helm's toString prints it."""
+    """A value as Helm's toString prints it. Keys of a mapping are texts there, whatever YAML took them for."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return f"[{' '.join(_go_text(item) for item in value)}]"
     if isinstance(value, collections.abc.Mapping):
-        return f"map[{' '.join(f'{name}:{_go_text(item)}' for name, item in sorted(value.items()))}]"
+        return f"map[{' '.join(f'{name}:{_go_text(item)}' for name, item in sorted(value.items(), key=lambda pair: str(pair[0])))}]"
     return str(value)
 
 

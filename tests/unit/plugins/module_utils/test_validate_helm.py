@@ -258,6 +258,8 @@ def test_a_key_of_the_chart_that_undoes_something(values: dict[str, t.Any], path
         ({"podLabels": {"azure.workload.identity/use": "false"}}, "podLabels.azure.workload.identity/use"),
         ({"serviceAccount": {"annotations": {"azure.workload.identity/client-id": "x"}}}, "serviceAccount.annotations.azure.workload.identity/client-id"),
         ({"extraEnv": 7}, "extraEnv"),
+        ({"extraEnv": [{"name": "GODEBUG", "value": {"": "", 0: "", "0": 1}}]}, "extraEnv.GODEBUG"),
+        ({"": ""}, ""),
     ],
     ids=str,
 )
