@@ -164,7 +164,8 @@ def _unknown_keys(user: Values, prefix: str) -> collections.abc.Iterator[Doubt]:
                 yield Doubt(path, "a mapping", shown(value))
         elif path not in chart.KEYS:
             near = nearest(path, chart.nearest_keys(path))
-            yield Doubt(path, "a key that the chart reads, for it drops any other without a word", path or "an empty one", hint=f"Did you mean {near}?" if near else "")
+            expected = "a key that the chart reads, for it drops any other without a word"
+            yield Doubt(path, expected, path or "an empty one", hint=f"Did you mean {near}?" if near else "")
 
 
 def _guarded_keys(user: Values, ours: Values, merged: Values) -> collections.abc.Iterator[Doubt]:
