@@ -28,6 +28,7 @@ class ActionModule(ModelsAction):
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {
         "state": {"type": "str", "default": "present", "choices": list(STATES)},
         "confirm": {"type": "str", "default": ""},
+        "restoring": {"type": "bool", "default": False},
     }
 
     def prepare(self, teams: dict[str, Team]) -> None:
@@ -63,7 +64,7 @@ class ActionModule(ModelsAction):
         if state == "present":
             return self._present(team, graph)
         if state in ("disabled", "enabled"):
-            live = _entra_app.read(graph, team, missing_ok=state == "disabled")
+            live = _entra_app.read(graph, team, missing_ok=state == "disabled" or self.check_mode)
             change = _entra_app.set_enabled(graph, team, live, enabled=state == "enabled", check=self.check_mode)
             return entra_outcome([change] if change is not None else [])
         if state == "absent":
@@ -86,7 +87,8 @@ class ActionModule(ModelsAction):
         team = team.resolved("", group_ids)
         findings = _entra_app.judge_groups(team, self._with_remembered(graph, team, remembered), remembered)
         owners = _entra_app.owner_ids(graph, team)
-        settled = _entra_app.settle(graph, team, adopt=self.adopted, check=self.check_mode, owners=owners)
+        restoring = self.options["restoring"]
+        settled = _entra_app.settle(graph, team, adopt=self.adopted, check=self.check_mode, owners=owners, restoring=restoring)
         outcome = entra_outcome(settled.changes, [*findings, *settled.findings])
         outcome.data["client_id"] = settled.client_id
         outcome.data["model"] = team.resolved(settled.client_id, group_ids).to_dict()

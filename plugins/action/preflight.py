@@ -16,7 +16,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
-from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import ONBOARD, ROTATE
+from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import OFFBOARD, ONBOARD, ROTATE
 from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
@@ -24,14 +24,16 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._collections
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._entra import has_identity
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._registrations import from_cluster
 
+RESTORE = "restore"  # an onboarding that may find the team in quarantine
+
 
 class ActionModule(BatchAction):
     """All problems of a team in one message; nothing is written."""
 
-    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"phase": {"type": "str", "default": ONBOARD, "choices": [ONBOARD, ROTATE]}}
+    OPTIONS: t.ClassVar[dict[str, t.Any]] = {"phase": {"type": "str", "default": ONBOARD, "choices": [ONBOARD, RESTORE, ROTATE, OFFBOARD]}}
 
     def prepare(self, teams: dict[str, Team]) -> None:
-        if self.options["phase"] == ROTATE:
+        if self.options["phase"] in (ROTATE, OFFBOARD):
             return
         self._platform: dict[t.Any, list[_preflight.Problem]] = {}
         for team in teams.values():
@@ -77,11 +79,12 @@ class ActionModule(BatchAction):
 
     def for_team(self, team: Team) -> Outcome:
         kube = connect(team.cluster)
-        if self.options["phase"] == ROTATE:
-            # In an emergency the rest may be as it is: only what would end the rotation halfway counts.
-            return self._judged([] if self.check_mode else _preflight.rights_problems(kube, team, ROTATE))
+        if self.options["phase"] in (ROTATE, OFFBOARD):
+            # In an emergency the rest may be as it is: only what would end the run halfway counts.
+            return self._judged([] if self.check_mode else _preflight.rights_problems(kube, team, self.options["phase"]))
         will_write = self._upgrades[team.name] or _preflight.routes_change(kube, self._known[team.name])
         problems = [
+            *([] if self.options["phase"] == RESTORE else _preflight.quarantine_problems(kube, team)),
             *self._platform[(team.cluster, team.gateway)],
             *self._tools,
             *self._proxy_problems(kube, team),

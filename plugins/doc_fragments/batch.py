@@ -21,6 +21,10 @@ options:
       - Give it on the command line only (C(-e adopt=...)), never in a file.
     type: raw
     default: []
+  only:
+    description: Hosts that this phase is for; every other host of the batch has nothing to do. All of them by default.
+    type: list
+    elements: str
 notes:
   - One call serves every host of the batch, so the task sets C(run_once=true) and registers the result;
     M(platform.gateway_auth.team_outcome) then reports or fails each host by itself.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import GatewayRef
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import QUARANTINE_ANNOTATION, GatewayRef
 
 Object = dict[str, t.Any]
 
@@ -97,3 +97,9 @@ def _verdict(entries: list[Object], obj: Object, wanted: tuple[str, ...]) -> Ver
 
 def _condition(entry: Object, kind: str) -> Object | None:
     return next((item for item in entry.get("conditions") or [] if item.get("type") == kind), None)
+
+
+def quarantined_since(routes: t.Iterable[Object]) -> str:
+    """Since when (RFC 3339) a team is in quarantine, as its routes say; "" when it isn't. The first word counts: a run may have died."""
+    found = [(obj["metadata"].get("annotations") or {}).get(QUARANTINE_ANNOTATION, "") for obj in routes]
+    return min(filter(None, found), default="")

@@ -218,7 +218,7 @@ def _create_application(graph: Graph, team: Team, change: EntraChange) -> Object
         except NotReadyError:
             raise RegistrationError(
                 f"Entra has an app registration with uniqueName {team.unique_name} that can't be seen: probably a deleted one ({exc.message})",
-                "Restore it (entra_application with state: restored, as an identity with Application.Read.All, or the portal), or delete it for good.",
+                f"Bring it back with restore_team -e team={team.id} (as an identity with Application.Read.All), or delete it for good in Entra.",
             ) from exc
         created = None
     if created is None:
@@ -240,16 +240,28 @@ def namesakes(graph: Graph, team: Team) -> list[Object]:
 # --- settling ----------------------------------------------------------------------------------------------------------------
 
 
-def settle(graph: Graph, team: Team, *, adopt: collections.abc.Collection[str], check: bool, owners: collections.abc.Mapping[str, str]) -> Settled:
+def settle(
+    graph: Graph,
+    team: Team,
+    *,
+    adopt: collections.abc.Collection[str],
+    check: bool,
+    owners: collections.abc.Mapping[str, str],
+    restoring: bool = False,
+) -> Settled:
     """Make a managed registration what the inventory says. ``owners``: names by object id, of gateway_auth_owners.
+
+    ``restoring``: in check mode it isn't there, since nothing restored it.
 
     Somebody else's write in between (409, 412), or a write whose answer was lost, is met by reading and planning again.
     """
     done: list[EntraChange] = []
     unsure: EntraChange | None = None
     for attempt in range(ATTEMPTS):
-        live = read(graph, team)
+        live = read(graph, team, missing_ok=restoring and check)
         adopted = False
+        if live.application is None and restoring and check:
+            return Settled(live, [], ["What else changes of the app registration is known once it is restored."])
         if live.application is None:
             _refuse_twins(graph, team)
         else:
@@ -619,11 +631,13 @@ def _take_out(graph: Graph, team: Team, application: Object, principal: Object |
 
 def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
     """Bring a soft-deleted registration back, and its enterprise application, which is a deleted item of its own."""
+    live = read(graph, team, missing_ok=True)
+    if live.principal is not None:
+        return []  # and nobody needs the permission to see what was deleted
     twins = deleted_twins(graph, team)
     if len(twins) > 1:
         ids = ", ".join(f"{item['appId']} (deleted {item.get('deletedDateTime')})" for item in twins)
         raise RegistrationError(f"Found several deleted twins of the {describe(team)}: {ids}.", "Restore the right one in the portal.")
-    live = LiveRegistration() if twins else read(graph, team, missing_ok=True)
     found = twins[0] if twins else live.application
     if found is None:
         raise RegistrationError(f"Found no deleted {describe(team)} to restore.", "After 30 days, or once deleted for good, it is gone: onboard the team anew.")
@@ -633,11 +647,15 @@ def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:
         changes.append(EntraChange("restore_application", "create", describe(team), (reason,)))
     what = f"enterprise application of the {describe(team)}"
     # Also where an earlier run was killed between the two.
-    principals = _deleted_principals(graph, team, found) if live.principal is None else []
+    principals = _deleted_principals(graph, team, found)
     changes += [EntraChange("restore_principal", "create", what, ("restore it",), target=str(item["id"])) for item in principals]
     for change in changes if not check else ():
         target = change.target or str(found["id"])
         graph.call(f"/directory/deletedItems/{target}/restore", {}, what=change.reasons[0])
+    if changes and not check:
+        # By its client id: one that teams share bears another team's unique name.
+        where = f"/applications(appId={key(str(found['appId']))})"
+        graph.until(lambda: graph.get(where, {"$select": "id"}, what=f"read the {describe(team)}"), f"the restored {describe(team)} to be readable")
     return changes
 
 

@@ -48,7 +48,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._errors impo
 )
 from ansible_collections.platform.gateway_auth.plugins.module_utils._graph import Graph, key
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, TOKEN_EXCHANGE, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import OWNER_LABEL_PREFIX, TOKEN_EXCHANGE, Team, span
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import refuse_foreign
 
 Object = dict[str, t.Any]
@@ -276,7 +276,7 @@ class Keeper:
             return f"the stored one isn't {current.key_id} (Entra's hint of that is another)"
         if _moment(str(entry.get("endDateTime") or "")) <= self.now():
             return f"{current.key_id} expired on {entry.get('endDateTime')}"
-        if when_old and age >= rotation_age(self.team):
+        if when_old and age >= span(self.team.rotate_after):
             return f"{current.key_id} is {age.days} days old (gateway_auth_rotate_after: {self.team.rotate_after})"
         return ""
 
@@ -310,7 +310,7 @@ class Keeper:
         return self._promote(secret, State.of(secret))
 
     def _add(self, reason: str) -> Object:
-        end = self.now() + min(2 * rotation_age(self.team), datetime.timedelta(days=MAX_LIFETIME_DAYS))
+        end = self.now() + min(2 * span(self.team.rotate_after), datetime.timedelta(days=MAX_LIFETIME_DAYS))
         body = {"passwordCredential": {"displayName": self.team.unique_name, "endDateTime": _text(end)}}
         path = f"/applications/{self.application['id']}/addPassword"
 
@@ -668,12 +668,6 @@ class Keeper:
 def _may_pass(exc: GraphAuthError) -> bool:
     """Refusals that a new credential or a new application meets while Entra's replicas learn of it."""
     return exc.retry_after is not None or exc.code in ("7000215", "70021", "700211", "700213", "700016")
-
-
-def rotation_age(team: Team) -> datetime.timedelta:
-    """gateway_auth_rotate_after (``90d``, ``12w``) as a span of time."""
-    number, unit = int(team.rotate_after[:-1]), team.rotate_after[-1]
-    return datetime.timedelta(days=number * (7 if unit == "w" else 1))
 
 
 def _moment(text: str) -> datetime.datetime:

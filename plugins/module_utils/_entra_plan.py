@@ -123,7 +123,7 @@ def refuse_twins(team: Team, deleted: collections.abc.Sequence[Object], namesake
         twin = deleted[0]
         raise RegistrationError(
             f"The {describe(team)} was deleted on {twin.get('deletedDateTime')} (application id {twin.get('appId')}) and can be restored for 30 days.",
-            "Restore it with platform.gateway_auth.entra_application and state: restored (the client id stays the same), or delete it for good in Entra.",
+            f"Bring it back with restore_team -e team={team.id} (the client id stays the same), or delete it for good in Entra.",
         )
     if namesakes:
         ids = ", ".join(str(item.get("appId")) for item in namesakes)

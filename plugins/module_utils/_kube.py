@@ -68,6 +68,7 @@ _KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): ("referencegrants", True),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"): ("securitypolicies", True),
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"): ("clienttrafficpolicies", True),
+    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter"): ("httproutefilters", True),
 }
 
 
@@ -92,6 +93,19 @@ def describe(obj: t.Mapping[str, t.Any]) -> str:
     meta = obj.get("metadata", {})
     place = f"{meta['namespace']}/" if meta.get("namespace") else ""
     return f"{obj.get('kind')} {place}{meta.get('name')}"
+
+
+class Resource(t.NamedTuple):
+    """A kind as the API serves it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+
+Resources = list[Resource]
+Words = list[str]
 
 
 class Kube:
@@ -124,6 +138,32 @@ class Kube:
             item.setdefault("apiVersion", api_version)
             item.setdefault("kind", kind)
         return items
+
+    def resources(self) -> tuple[Resources, Words]:
+        """Every kind that can be listed, in the version that its group prefers; and the groups that didn't answer."""
+        found: Resources = []
+        silent: Words = []
+        groups = self._call("GET", "/apis", what="list the API's groups").get("groups") or []
+        for version in ("v1", *(str(group["preferredVersion"]["groupVersion"]) for group in groups)):
+            try:
+                served = self._call("GET", _base(version), what=f"list the kinds of {version}").get("resources") or []
+            except ClusterError:
+                silent.append(version)  # an aggregated API whose server is down, say
+                continue
+            found += [
+                Resource(version, str(item["kind"]), str(item["name"]), bool(item.get("namespaced")))
+                for item in served
+                if "/" not in item["name"] and "list" in (item.get("verbs") or [])
+            ]
+        return found, silent
+
+    def find(self, resource: Resource, namespace: str = "", labels: t.Mapping[str, str] | None = None) -> Objects:
+        """Objects of any kind, all namespaces when empty; like ``list``."""
+        place = f"/namespaces/{urllib.parse.quote(namespace, safe='')}" if namespace else ""
+        query = {"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))} if labels else {}
+        what = f"list {resource.plural} in {namespace or 'the whole cluster'}"
+        items: Objects = self._call("GET", f"{_base(resource.api_version)}{place}/{resource.plural}", query, what=what).get("items") or []
+        return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items]
 
     def logs(self, namespace: str, pod: str, container: str = "", tail: int = 50, previous: bool = False) -> str:
         """The last lines of a container, or "" when it has none yet."""
@@ -398,10 +438,13 @@ def _path_of(obj: Object) -> str:
     return _path(obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
+def _base(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
 def _path(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
     plural, namespaced = _KINDS[(api_version, kind)]
-    base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-    parts = [base]
+    parts = [_base(api_version)]
     if namespaced and namespace:
         parts.append(f"namespaces/{urllib.parse.quote(namespace)}")
     parts.append(plural)

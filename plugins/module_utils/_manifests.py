@@ -12,6 +12,8 @@ Fields are written as a person would write them: what the API server fills in by
 * the app's HTTPRoute, which may be written only after that proof;
 * where the app declares public paths, an HTTPRoute with exactly those and no policy;
 * where the app's Service is in another namespace, a ReferenceGrant there.
+
+While a team is in quarantine its apps' routes, under the same policies, lead to a page of ours (an HTTPRouteFilter for each) and to no app.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import urllib.parse
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import (
     PROBE_PATH,
     PROBE_RULE,
+    QUARANTINE_ANNOTATION,
     SIGN_OUT_PATH,
     App,
     GatewayRef,
@@ -83,6 +86,13 @@ def gateway_manifests(team: Team) -> list[Object]:
 
     The caller stops before the first app route (``is_app_route``) until the sentinel of its host was refused from outside.
     """
+    if team.quarantined_since:
+        return [
+            *(security_policy(team, app) for app in team.apps),
+            *(quarantine_page(team, app) for app in team.apps),
+            *(passthrough_route(team, app) for app in team.apps),
+            *(app_route(team, app) for app in team.apps),
+        ]
     return [
         *(reference_grant(team, app) for app in team.apps if needs_grant(team, app)),
         *(security_policy(team, app) for app in team.apps),
@@ -176,12 +186,11 @@ def passthrough_route(team: Team, app: App) -> Object:
 
 def app_route(team: Team, app: App) -> Object:
     """The app itself; applied last and removed first."""
+    if team.quarantined_since:
+        return _quarantined_route(team, app)
     rule: Object = {
         "name": APP_RULE,
-        # Tomcat and its like read `/static/..;/admin` as `/admin`, where Envoy sees one more path under a public `/static`. A
-        # regular expression goes before any prefix, the public ones included, so a path with a `;` is never public. Without
-        # public paths too, so that it is there before the first one.
-        "matches": [_prefix("/"), {"path": {"type": "RegularExpression", "value": "/.*;.*"}}],
+        "matches": _everything(),
         # After the authorization, so this takes nothing from the proxy; the app has no use for it.
         "filters": [_remove_headers(REDIRECT_HEADER, *USURPED_HEADERS)],
         "backendRefs": [_app_backend(team, app)],
@@ -189,6 +198,34 @@ def app_route(team: Team, app: App) -> Object:
     if app.timeout:
         rule["timeouts"] = {"request": app.timeout}
     return _route(team, app, team.route_name(app), [rule])
+
+
+def _everything() -> list[Object]:
+    """Every path.
+
+    Tomcat and its like read `/static/..;/admin` as `/admin`, where Envoy sees one more path under a public `/static`. A regular
+    expression goes before any prefix, the public ones included, so a path with a `;` is never public. Without public paths too, so
+    that it is there before the first one.
+    """
+    return [_prefix("/"), {"path": {"type": "RegularExpression", "value": "/.*;.*"}}]
+
+
+def _quarantined_route(team: Team, app: App) -> Object:
+    """The app's route while the app is out of service: no backend, so nothing of the app can be reached by it."""
+    page = {"type": "ExtensionRef", "extensionRef": {"group": "gateway.envoyproxy.io", "kind": "HTTPRouteFilter", "name": team.quarantine_name(app)}}
+    return _route(team, app, team.route_name(app), [{"name": APP_RULE, "matches": _everything(), "filters": [page]}])
+
+
+def quarantine_page(team: Team, app: App) -> Object:
+    """What whoever still has a session reads in the app's place."""
+    title = f"{app.name} of {team.name} is out of service"
+    body = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<h1>{title}</h1><p>Since {team.quarantined_since[:10]} nobody can sign in here any more: it is about to be removed."
+        " If that comes as a surprise, tell your platform team; until then nothing is lost.</p></html>\n"
+    )
+    response = {"statusCode": 403, "contentType": "text/html; charset=utf-8", "body": {"type": "Inline", "inline": body}}
+    return _ours(team, app, POLICY_VERSION, "HTTPRouteFilter", team.quarantine_name(app), {"directResponse": response})
 
 
 def public_route(team: Team, app: App) -> Object:
@@ -329,7 +366,10 @@ def _route(team: Team, app: App, name: str, rules: list[Object]) -> Object:
         "hostnames": [app.hostname],
         "rules": rules,
     }
-    return _ours(team, app, ROUTE_VERSION, "HTTPRoute", name, spec)
+    route = _ours(team, app, ROUTE_VERSION, "HTTPRoute", name, spec)
+    if team.quarantined_since:  # on the passthrough route as well, which is there longest: a removal may die halfway
+        route["metadata"]["annotations"] = {QUARANTINE_ANNOTATION: team.quarantined_since}
+    return route
 
 
 def _app_backend(team: Team, app: App) -> Object:

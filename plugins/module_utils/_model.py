@@ -12,6 +12,7 @@ here and is formed nowhere else.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import types
 import typing as t
 
@@ -30,6 +31,8 @@ SIGN_OUT_PATH = "/.gateway-auth/sign-out"
 # On a ConfigMap: it says what a team has on a Gateway (`_admission`). On a SecurityPolicy: it may be changed or deleted by hand.
 CLAIM_LABEL = f"{OWNER_LABEL_PREFIX}claim"
 REMOVAL_ANNOTATION = f"{OWNER_LABEL_PREFIX}remove"
+# On an app's route: since when (RFC 3339) it leads to a page that says the app is out of service.
+QUARANTINE_ANNOTATION = f"{OWNER_LABEL_PREFIX}quarantined-since"
 # The audience of a token that Entra takes as a client's proof (workload identity federation).
 TOKEN_EXCHANGE = "api://AzureADTokenExchange"  # noqa: S105 - an audience
 
@@ -220,6 +223,9 @@ class Team:
     group_assignment: str = "external"
     workload_identity: WorkloadIdentity = WorkloadIdentity()
     rotate_after: str = "90d"
+    quarantine: str = "0d"
+    deletion_protection: bool = False
+    quarantined_since: str = ""  # RFC 3339; of the cluster, never of the inventory: the team is being offboarded
     group_ids: dict[str, str] = dataclasses.field(default_factory=dict)  # of groups that the inventory only names, once found
     session: Session = Session()
     session_store: SessionStore = SessionStore()
@@ -305,6 +311,10 @@ class Team:
     def public_name(self, app: App) -> str:
         """Ends in no team's name, so it can't be the route of another app."""
         return f"{self.route_name(app)}-public"
+
+    def quarantine_name(self, app: App) -> str:
+        """Of the page in the place of an app that is out of service."""
+        return f"{self.route_name(app)}-quarantine"
 
     def policy_name(self, app: App) -> str:
         return f"oauth2-{app.name}-{self.name}"
@@ -455,6 +465,12 @@ class Team:
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Team:
         """Inverse of ``to_dict``. Raises TypeError on a missing or unknown key."""
         return t.cast("Team", _build(cls, data))
+
+
+def span(text: str) -> datetime.timedelta:
+    """A number of days or weeks (``90d``, ``12w``), as ``gateway_auth_rotate_after`` and ``gateway_auth_quarantine`` give it."""
+    number, unit = int(text[:-1]), text[-1]
+    return datetime.timedelta(days=number * (7 if unit == "w" else 1))
 
 
 def _ids(groups: t.Iterable[Group]) -> tuple[str, ...]:

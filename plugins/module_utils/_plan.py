@@ -19,7 +19,7 @@ import typing as t
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import change_facts
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, REMOVAL_ANNOTATION
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, QUARANTINE_ANNOTATION, REMOVAL_ANNOTATION
 
 Object = dict[str, t.Any]
 Path = tuple[str, ...]
@@ -43,6 +43,9 @@ LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-app
 # Whose name a write bears that puts our content in the place of somebody's. Not FIELD_MANAGER: what that one owns beside server-side
 # apply, under the same name, server-side apply would never remove again.
 TAKEOVER_MANAGER = f"{FIELD_MANAGER}-takeover"
+# Annotations that say what is going on with an object: they go when that is over. What is wanted is not about to go, so its
+# protection, which somebody (or a run that was killed) lifted, comes back.
+_STATES = {REMOVAL_ANNOTATION: "which lifts its protection", QUARANTINE_ANNOTATION: "which says that the team is in quarantine"}
 _OUR_MANAGERS = (FIELD_MANAGER, TAKEOVER_MANAGER)
 IDENTITY_LABELS = tuple(f"{OWNER_LABEL_PREFIX}{key}" for key in ("environment", "stack", "team"))
 
@@ -165,12 +168,13 @@ class _Comparison:
             for key, value in (desired["metadata"].get(part) or {}).items():
                 if found.get(key) != value:
                     self._differs(("metadata", part, key), found.get(key), value)
-        # What is wanted is not about to go: its protection, which somebody (or a run that was killed) lifted, comes back.
-        if REMOVAL_ANNOTATION in (self.live["metadata"].get("annotations") or {}):
-            path = ("metadata", "annotations", REMOVAL_ANNOTATION)
-            self._certain += 1
-            self.drop.append(path)
-            self.reasons.append(f"remove annotation {REMOVAL_ANNOTATION}, which lifts its protection (put there by {self._who(path)})")
+        wanted = desired["metadata"].get("annotations") or {}
+        for key, meaning in _STATES.items():
+            if key in (self.live["metadata"].get("annotations") or {}) and key not in wanted:
+                path = ("metadata", "annotations", key)
+                self._certain += 1
+                self.drop.append(path)
+                self.reasons.append(f"remove annotation {key}, {meaning} (put there by {self._who(path)})")
 
     def last_applied(self) -> None:
         """What a hand's `kubectl apply` left behind goes: the next one would bring it back."""

@@ -14,7 +14,13 @@ import dataclasses
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import BINDING_KIND, POLICY_KIND
-from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import CONTROLLER, gateway_addresses, policy_verdict, target_refs
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import (
+    CONTROLLER,
+    gateway_addresses,
+    policy_verdict,
+    quarantined_since,
+    target_refs,
+)
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, ForeignObjectError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import Release, refuse_foreign_release
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube
@@ -222,6 +228,19 @@ def team_problems(kube: Kube, team: Team, *, will_write: bool, reads_entra: bool
     if will_write:
         problems += rights_problems(kube, team, ONBOARD)
     return problems
+
+
+def quarantine_problems(kube: Kube, team: Team) -> list[Problem]:
+    """Whether somebody is taking the team away: nothing but their word brings it back."""
+    since = quarantined_since(kube.list("gateway.networking.k8s.io/v1", "HTTPRoute", team.namespace, team.owner_labels()))
+    if not since:
+        return []
+    return [
+        Problem(
+            f"In quarantine since {since}: the team is being offboarded.",
+            f"Bring it back with restore_team -e team={team.id}, or go on with offboard_team.",
+        )
+    ]
 
 
 def admission_problems(kube: Kube, team: Team) -> list[Problem]:

@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import ADMISSION_VERSION, BINDING_KIND, POLICY_KIND
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import resource_of
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team, span
 
 Object = dict[str, t.Any]
 
@@ -39,9 +39,10 @@ PLACES: t.Final[dict[str, str]] = {
 
 # What it is needed for. `remove` is the part of onboarding that takes away what left the inventory; it is asked for with the rest, since
 # who can open a door must be able to shut it.
-VERIFY, PREPARE, ONBOARD, REMOVE, ROTATE = ("verify", "prepare", "onboard", "remove", "rotate")
-PHASES = (VERIFY, PREPARE, ONBOARD, ROTATE)
+VERIFY, PREPARE, ONBOARD, REMOVE, ROTATE, OFFBOARD = ("verify", "prepare", "onboard", "remove", "rotate", "offboard")
+PHASES = (VERIFY, PREPARE, ONBOARD, ROTATE, OFFBOARD)
 _ALL = PHASES
+_KEEPS = (ONBOARD, OFFBOARD)  # whoever opens doors, and whoever shuts them for good
 _WRITES = (ONBOARD, ROTATE)
 _TEAM_S = (VERIFY, ONBOARD, ROTATE)  # onboarding and rotation end with the checks of verify_team
 
@@ -54,6 +55,7 @@ WHEN: t.Final[dict[str, tuple[str, collections.abc.Callable[[Team], bool]]]] = {
     "persistence": ("`gateway_auth_session_store.persistence` is set", lambda team: bool(team.session_store.persistence)),
     "makes_secret": ("client secrets are made by `onboard_team`", lambda team: team.makes_secret),
     "admission": ("`gateway_auth_gateway.admission_policy` is on", lambda team: team.gateway.admission_policy),
+    "quarantine": ("`gateway_auth_quarantine` isn't `0d`", lambda team: bool(span(team.quarantine))),
     "federated": ("`gateway_auth_credential` is `federated`", lambda team: team.credential == "federated"),
 }
 
@@ -102,9 +104,9 @@ _HELM_REMOVES = "Helm removes it when the inventory no longer asks for it"
 
 RIGHTS: t.Final[tuple[Right, ...]] = (
     # --- each team's namespace: reading -----------------------------------------------------------------------------------
-    Right(TEAM, _GATEWAY_API, "HTTPRoute", ("list",), _TEAM_S, "judge the team's routes, find those that are no longer wanted"),
+    Right(TEAM, _GATEWAY_API, "HTTPRoute", ("list",), (*_TEAM_S, OFFBOARD), "judge the team's routes, find those that are no longer wanted"),
     Right(TEAM, _GATEWAY_API, "GRPCRoute", ("list",), _TEAM_S, "find routes that claim the team's hosts", without="they aren't found"),
-    Right(TEAM, _ENVOY, "SecurityPolicy", ("list",), _TEAM_S, "judge the team's policies, find those that are no longer wanted"),
+    Right(TEAM, _ENVOY, "SecurityPolicy", ("list",), (*_TEAM_S, OFFBOARD), "judge the team's policies, find those that are no longer wanted"),
     Right(TEAM, "apps/v1", "Deployment", ("list",), _TEAM_S, "judge whether proxy and store run as they should"),
     Right(
         TEAM,
@@ -118,10 +120,13 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
     Right(TEAM, "v1", "Pod", ("list",), (VERIFY,), "judge the proxy's version, find its log", without="neither is judged"),
     Right(TEAM, "v1", "Pod", ("get",), _TEAM_S, "tell Entra's errors and why a pod doesn't start", without="they aren't told", subresource="log"),
     # --- each team's namespace: writing -----------------------------------------------------------------------------------
-    Right(TEAM, "v1", "Namespace", ("get",), (ONBOARD,), "see whether it is there, and whether the listener selects it"),
-    Right(TEAM, "v1", "Secret", ("get", "patch"), _WRITES, "keep the proxy's and the store's Secrets; restart pods whose Secrets changed"),
-    Right(TEAM, "v1", "Secret", ("list", "create"), (ONBOARD,), "make the two Secrets; Helm's records of the release are Secrets, found by label"),
-    Right(TEAM, "v1", "Secret", ("update",), (ONBOARD,), "Helm notes in its record how an upgrade ended"),
+    Right(TEAM, "v1", "Namespace", ("get",), _KEEPS, "see whether it is there, and whether the listener selects it"),
+    Right(TEAM, "v1", "Secret", ("get",), (*_WRITES, OFFBOARD), "read the proxy's and the store's Secrets"),
+    Right(TEAM, "v1", "Secret", ("patch",), _WRITES, "keep the proxy's and the store's Secrets; restart pods whose Secrets changed"),
+    Right(TEAM, "v1", "Secret", ("list",), _KEEPS, "Helm's records of the release are Secrets, found by label"),
+    Right(TEAM, "v1", "Secret", ("create",), (ONBOARD,), "make the two Secrets, and Helm its records"),
+    Right(TEAM, "v1", "Secret", ("update",), _KEEPS, "Helm notes in its record how an upgrade or a removal ended"),
+    Right(TEAM, "v1", "Secret", ("delete",), (OFFBOARD,), "the two Secrets, and Helm's records"),
     Right(
         TEAM,
         "v1",
@@ -144,30 +149,44 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         subresource="log",
     ),
     Right(TEAM, "apps/v1", "Deployment", ("create",), (ONBOARD,), _RELEASE),
-    Right(TEAM, "apps/v1", "Deployment", ("delete",), (ONBOARD,), f"the session store's: {_HELM_REMOVES}"),
+    Right(TEAM, "apps/v1", "Deployment", ("delete",), _KEEPS, f"the session store's: {_HELM_REMOVES}"),
     Right(TEAM, "v1", "Service", ("get", "create", "patch"), (ONBOARD,), f"{_RELEASE}; see whether the apps' Services are there"),
-    Right(TEAM, "v1", "Service", ("delete",), (ONBOARD,), f"the session store's: {_HELM_REMOVES}"),
+    Right(TEAM, "v1", "Service", ("delete",), _KEEPS, f"the session store's: {_HELM_REMOVES}"),
     Right(TEAM, "v1", "ServiceAccount", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
     Right(TEAM, "v1", "ConfigMap", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
     Right(TEAM, "discovery.k8s.io/v1", "EndpointSlice", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
     Right(TEAM, "policy/v1", "PodDisruptionBudget", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
-    Right(TEAM, "policy/v1", "PodDisruptionBudget", ("delete",), (ONBOARD,), f"with one replica there is none: {_HELM_REMOVES}"),
+    Right(TEAM, "policy/v1", "PodDisruptionBudget", ("delete",), _KEEPS, f"with one replica there is none: {_HELM_REMOVES}"),
     Right(TEAM, "networking.k8s.io/v1", "NetworkPolicy", ("get", "create", "patch"), (ONBOARD,), _RELEASE),
-    Right(TEAM, "networking.k8s.io/v1", "NetworkPolicy", ("delete",), (ONBOARD,), f"the session store's, or `gateway_auth_network_policies`: {_HELM_REMOVES}"),
+    Right(TEAM, "networking.k8s.io/v1", "NetworkPolicy", ("delete",), _KEEPS, f"the session store's, or `gateway_auth_network_policies`: {_HELM_REMOVES}"),
     Right(
         TEAM,
         "v1",
         "PersistentVolumeClaim",
         ("get", "create", "patch", "delete"),
-        (ONBOARD,),
+        _KEEPS,
         f"the session store's volume, {_RELEASE}",
         when="persistence",
         rare="only with a volume, for which the embedded cluster has no provisioner",
     ),
-    Right(TEAM, _GATEWAY_API, "HTTPRoute", ("get", "create", "patch"), (ONBOARD,), "the apps' and passthrough routes; Helm makes that of the proxy's own host"),
-    Right(TEAM, _GATEWAY_API, "HTTPRoute", ("delete",), (ONBOARD, REMOVE), "routes of apps that left; all of them while the proxy's Service is gone"),
-    Right(TEAM, _ENVOY, "SecurityPolicy", ("get", "create", "patch"), (ONBOARD,), "one for each app"),
-    Right(TEAM, _ENVOY, "SecurityPolicy", ("delete",), (ONBOARD, REMOVE), "policies of apps that left, after their routes"),
+    *(
+        Right(TEAM, version, kind, ("delete",), (OFFBOARD,), "part of the Helm release, which Helm removes with it")
+        for version, kind in (("v1", "ServiceAccount"), ("v1", "ConfigMap"), ("discovery.k8s.io/v1", "EndpointSlice"))
+    ),
+    Right(TEAM, _GATEWAY_API, "HTTPRoute", ("get", "create", "patch"), _KEEPS, "the apps' and passthrough routes; Helm makes that of the proxy's own host"),
+    Right(TEAM, _GATEWAY_API, "HTTPRoute", ("delete",), (*_KEEPS, REMOVE), "routes of apps that left; all of them while the proxy's Service is gone"),
+    Right(TEAM, _ENVOY, "SecurityPolicy", ("get", "create", "patch"), _KEEPS, "one for each app"),
+    Right(TEAM, _ENVOY, "SecurityPolicy", ("delete",), (*_KEEPS, REMOVE), "policies of apps that left, after their routes"),
+    Right(
+        TEAM,
+        _ENVOY,
+        "HTTPRouteFilter",
+        ("get", "list", "create", "patch", "delete"),
+        _KEEPS,
+        "the page in an app's place while its team is in quarantine",
+        when="quarantine",
+        rare="only of a team that is, or was, in quarantine",
+    ),
     Right(
         TEAM,
         "v1",
@@ -204,24 +223,34 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         without="it isn't judged",
         when="admission",
     ),
-    Right(GATEWAY, "v1", "ConfigMap", ("get", "list", "create", "patch"), (ONBOARD,), "the claim on the team's hosts; whose a host is now", when="admission"),
+    Right(GATEWAY, "v1", "ConfigMap", ("get", "list", "create", "patch"), _KEEPS, "the claim on the team's hosts; whose a host is now", when="admission"),
     Right(
         GATEWAY,
         "v1",
         "ConfigMap",
         ("delete",),
-        (ONBOARD, REMOVE),
+        (*_KEEPS, REMOVE),
         "the claim of a team without hosts",
         when="admission",
-        rare="a team in the inventory has an app, so only when one leaves",
+        rare="a team in the inventory has an app, so only when one leaves or is offboarded",
     ),
     # --- elsewhere --------------------------------------------------------------------------------------------------------
     Right(SYSTEM, "v1", "Namespace", ("get",), _ALL, "see that this is the cluster that the inventory means", when="uid", names=("kube-system",)),
     Right(BACKEND, "v1", "Service", ("get",), (ONBOARD,), "see whether the apps' Services are there"),
     Right(BACKEND, _GRANTS, "ReferenceGrant", ("get", "list", "create", "patch"), (ONBOARD,), "let the team's route reach the one Service"),
-    Right(BACKEND, _GRANTS, "ReferenceGrant", ("delete",), (ONBOARD, REMOVE), "grants of apps that left"),
+    Right(BACKEND, _GRANTS, "ReferenceGrant", ("list",), (OFFBOARD,), "find the team's grants"),
+    Right(BACKEND, _GRANTS, "ReferenceGrant", ("delete",), (*_KEEPS, REMOVE), "grants of apps that left"),
     # --- the whole cluster ------------------------------------------------------------------------------------------------
     Right(CLUSTER, "v1", "Namespace", ("create",), (ONBOARD,), "a team's namespace that isn't there; one that is there is used as it is"),
+    Right(
+        CLUSTER,
+        "v1",
+        "Namespace",
+        ("delete",),
+        (OFFBOARD,),
+        "a team's namespace that we made, when it is empty",
+        without="it stays; a finding says so",
+    ),
     Right(
         CLUSTER,
         "apiextensions.k8s.io/v1",
@@ -265,7 +294,7 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         "v1",
         "ConfigMap",
         ("list",),
-        (ONBOARD,),
+        _KEEPS,
         "find claims at a Gateway that a team no longer uses",
         without="only those of the Gateway's namespace are seen",
         when="admission",
@@ -286,7 +315,7 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         _GRANTS,
         "ReferenceGrant",
         ("list",),
-        (ONBOARD, REMOVE),
+        (*_KEEPS, REMOVE),
         "find grants in namespaces that no app of the team uses any more",
         without="such a grant stays; no route leads there",
     ),

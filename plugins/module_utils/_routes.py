@@ -22,11 +22,11 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._claims import Claims
-from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, quarantined_since, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION, gateway_manifests, is_app_route
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, COOKIE_PREFIXES, PROBE_PATH, App, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, COOKIE_PREFIXES, PROBE_PATH, App, Team, span
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, at_once, wait_answer, wait_refused
@@ -45,6 +45,8 @@ OUR_KINDS = (
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
 )
+# Only where a team may be, or have been, in quarantine: other identities needn't be able to list them.
+PAGE_KIND = ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter")
 _NOBODYS_PATH = "/.gateway-auth/nobody"  # which only an app's own route takes
 
 
@@ -57,8 +59,10 @@ def probe_client(team: Team, kube: Kube) -> ProbeClient:
 class Routes:
     """One team's routes: plan everything, then carry it out in the only safe order."""
 
-    def __init__(self, team: Team, journal: Journal, probe: ProbeClient) -> None:
+    def __init__(self, team: Team, journal: Journal, probe: ProbeClient, *, leaves: str = "") -> None:
+        """``leaves``: why the team's routes go, where that isn't the inventory's word on an app."""
         self.team = team
+        self._leaves = leaves
         self.kube: Kube = journal.kube
         self.journal = journal
         self.probe = probe
@@ -126,6 +130,8 @@ class Routes:
         live: dict[Key, Object] = {}
         for api_version, kind in OUR_KINDS:
             live.update({_key(obj): obj for obj in self._marked(api_version, kind)})
+        if self._leaves or span(self.team.quarantine) or quarantined_since(live.values()):
+            live.update({_key(obj): obj for obj in self._marked(*PAGE_KIND)})
         for key, obj in self.desired.items():
             if key not in live:
                 found = self.kube.get(obj["apiVersion"], obj["kind"], key[2], key[1])
@@ -199,7 +205,10 @@ class Routes:
         wait_refused(self.probe, host, PROBE_PATH, consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
 
     def _await_nobody(self, host: str, path: str) -> None:
-        """Until the host has no route to an app of ours any more."""
+        """Until the host has no route to an app of ours any more. A team can leave after its Gateway."""
+        gateway = self.team.gateway
+        if self._leaves and self.kube.get("gateway.networking.k8s.io/v1", "Gateway", gateway.name, gateway.namespace) is None:
+            return
         wait_answer(self.probe, host, path, self._is_gone, "to answer HTTP 404", consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
 
     def _await_routes(self, routes: list[Object]) -> None:
@@ -257,10 +266,17 @@ class Routes:
             self._remove(stale, obj)
 
     def _removal_reason(self, obj: Object) -> str:
+        if self._leaves:
+            return self._leaves
         app = _app_name(obj)
         if app in self.apps:
             return f"no longer needed by app '{app}'"
         return f"app '{app}' is no longer in the inventory"
+
+
+def marked_routes(kube: Kube, team: Team) -> list[Object]:
+    """The team's routes in the cluster, whatever the inventory says by now."""
+    return kube.list(ROUTE_VERSION, "HTTPRoute", team.namespace, team.owner_labels())
 
 
 def _key(obj: Object) -> Key:

@@ -64,6 +64,7 @@ _GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _GATEWAY_DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 _DAYS = re.compile(r"[1-9][0-9]{0,3}[dw]")
+_DAYS_OR_NONE = re.compile(r"(0|[1-9][0-9]{0,2})[dw]")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i|[MGTPE])?")
 _PREFIX_SHAPE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)+")
 _PATH_SHAPE = re.compile(r"/[A-Za-z0-9._~!$&'()+,;=:@/-]+")
@@ -272,6 +273,7 @@ class _Judge:
         for index, namespace in enumerate(self.var("service_namespaces") or []):
             self.label(f"gateway_auth_service_namespaces[{index}]", namespace, "a namespace's name")
         self.shape("gateway_auth_rotate_after", self.var("rotate_after"), _DAYS, "a number of days or weeks, such as 90d", "duration")
+        self.shape("gateway_auth_quarantine", self.var("quarantine"), _DAYS_OR_NONE, "a number of days or weeks, such as 7d, or 0d for none", "duration")
 
     def _pattern(self) -> None:
         path = "gateway_auth_hostname_pattern"
@@ -818,6 +820,8 @@ class _Judge:
             group_assignment=var("group_assignment"),
             workload_identity=_workload_identity(var("workload_identity")),
             rotate_after=var("rotate_after"),
+            quarantine=var("quarantine"),
+            deletion_protection=var("deletion_protection"),
             session=Session(**var("session")),
             session_store=SessionStore(
                 type=store["type"],

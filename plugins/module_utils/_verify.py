@@ -23,7 +23,13 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._admission import POLICY, admission_manifests, claim, claim_data, hosts_claim
-from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import gateway_addresses, policy_verdict, route_verdict, target_refs
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import (
+    gateway_addresses,
+    policy_verdict,
+    quarantined_since,
+    route_verdict,
+    target_refs,
+)
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import NotReadyError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._isolation import Digests, listed
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe as describe_object
@@ -562,7 +568,7 @@ def verify_team(
     left out, as behind a proxy). ``settle`` seconds in all may go into asking again where Envoy still converges.
     """
     asking = Asking(client, time.monotonic() + settle)
-    checks = judge_objects(team, live)
+    checks = judge_quarantine(team, live) + judge_objects(team, live)
     addresses = gateway_addresses(live.gateway)
 
     def judged(host: str, app: App | None) -> list[Check]:
@@ -575,6 +581,15 @@ def verify_team(
     if entra is not None and team.credential != "federated" and live.client_secret:
         checks.append(judge_client_secret(team, ask_token(team, entra, live.client_secret)))
     return [*checks, *judge_waivers(team), *judge_versions(live.versions), *judge_log(live.proxy_log), *judge_unread(live)]
+
+
+def judge_quarantine(team: Team, live: Live) -> list[Check]:
+    """Said only of a team that is about to be removed: then what fails below is meant."""
+    mark = team.owner_labels().items()
+    here = [obj for obj in live.routes if obj["metadata"].get("namespace") == team.namespace]
+    since = quarantined_since(obj for obj in here if mark <= (obj["metadata"].get("labels") or {}).items())
+    remedy = f"It is being offboarded: restore_team -e team={team.id} brings it back."
+    return [Check("quarantine", "the team is in service", False, f"in quarantine since {since}", remedy)] if since else []
 
 
 def judge_waivers(team: Team) -> list[Check]:

@@ -33,6 +33,10 @@ options:
       - With V(purged), the team's C(uniqueName) (C(gateway-auth.<environment>.<stack>.<team>)), since nothing brings back what it deletes.
     type: str
     default: ""
+  restoring:
+    description: With V(present), whether an earlier task of the run restored the registration; in check mode it isn't there then.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - platform.gateway_auth.batch
   - platform.gateway_auth.graph

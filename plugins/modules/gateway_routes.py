@@ -13,7 +13,15 @@ description:
     live in Envoy, which the sentinel path V(/.gateway-auth/probe) proves by being refused from outside.
   - What carries our mark and is no longer wanted is removed, routes before policies.
   - Keeps the team's claim on its hosts, a ConfigMap in the Gateway's namespace, wide enough at every instant.
-options: {}
+options:
+  state:
+    description:
+      - V(present) opens each app of the team, once it is proven to be closed to strangers.
+      - V(absent) takes them away, routes first. For as long as C(gateway_auth_quarantine) says the routes stay, under the same policies,
+        and lead to a page that says so; C(data.quarantined_until) then says until when.
+    type: str
+    default: present
+    choices: [present, absent]
 extends_documentation_fragment:
   - platform.gateway_auth.batch
 """

@@ -16,10 +16,11 @@ description:
 options:
   phase:
     description:
-      - What follows. Before V(onboard) everything is checked; before V(rotate) only whether this identity may do it.
+      - What follows. Before V(onboard) everything is checked, also that the team isn't in quarantine; V(restore) is the same for a team that
+        may be. Before V(rotate) and V(offboard) only whether this identity may do it.
     type: str
     default: onboard
-    choices: [onboard, rotate]
+    choices: [onboard, restore, rotate, offboard]
 extends_documentation_fragment:
   - platform.gateway_auth.batch
 """

@@ -61,10 +61,11 @@ class BatchAction(ActionBase):
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {}
 
-    # Options every phase takes; `adopt` is the control of the same name.
+    # Options every phase takes; `adopt` is the control of the same name, `only` the hosts that the phase is for.
     _COMMON: t.ClassVar[dict[str, t.Any]] = {
         "models": {"type": "dict", "required": True},
         "adopt": {"type": "raw", "default": []},
+        "only": {"type": "list", "elements": "str"},
     }
 
     check_mode: bool
@@ -83,9 +84,10 @@ class BatchAction(ActionBase):
         missing = [host for host in self.task_vars["ansible_play_batch"] if host not in models]
         if missing:
             raise AnsibleActionFail(f"No compiled model for {', '.join(missing)}: role gateway_auth must run before this task.")
-        teams = {host: Team.from_dict(models[host]) for host in hosts}
-        outcomes = self._run_all(teams)
-        result["teams"] = {host: outcome.to_dict() for host, outcome in outcomes.items()}
+        only = self.options["only"]
+        teams = {host: Team.from_dict(models[host]) for host in hosts if only is None or host in only}
+        outcomes = self._run_all(teams) if teams else {}
+        result["teams"] = {host: outcomes.get(host, Outcome()).to_dict() for host in hosts}
         result["changed"] = False
         return result
 

@@ -35,7 +35,7 @@ WITHOUT = {
     "remove a group's assignment": "as above",
     "restore a deleted object": "an administrator restores in the portal",
     "delete an object for good": "an administrator deletes in the portal, or Entra does after 30 days",
-    "read deleted objects": "a deleted twin shows only when the creation is refused; `state: restored` and `state: purged` don't work",
+    "read deleted objects": "a deleted twin shows only when the creation is refused; `restore_team` (after a removal) and `state: purged` don't work",
     "look groups up by id": "nobody checks that the groups exist, and a finding says so",
     "read groups": "each group needs its object id in the inventory; groups inside an assigned group aren't named",
     "read users": "`gateway_auth_owners` takes object ids only",

@@ -23,6 +23,8 @@ RUN_BY: dict[str, str] = {
     r"ansible-playbook playbooks/onboard_team\.yml -e team=b(?: -e adopt=all)?(?: --check --diff)?": "tests/e2e:adopt=all",
     r"ansible-playbook playbooks/plan_team\.yml -e team=a(?: -e '\{\S+ \[.*\]\}')?": "tests/e2e/test_plan.py:plan_team",
     r"ansible-playbook playbooks/onboard_team\.yml -e team=a -e plan=plan\.json": "tests/e2e/test_plan.py:plan=",
+    r"ansible-playbook playbooks/offboard_team\.yml -e team=a(?: -e confirm=team-a)?(?: --check --diff)?": "tests/e2e/test_offboard.py:offboard_team",
+    r"ansible-playbook playbooks/restore_team\.yml -e team=a": "tests/e2e/test_offboard.py:restore_team",
     r"ansible-playbook playbooks/verify_team\.yml -e team=a -e drift=true": "tests/e2e/test_plan.py:drift=true",
     r"ansible-playbook playbooks/verify_team\.yml -e team=a -e explain=https://\S+": "tests/e2e:explain=",
     r"ansible-playbook playbooks/validate_teams\.yml -e dest=findings\.(sarif|xml)": "tests/unit/plugins/action/test_compile_teams.py:findings.{0}",

@@ -54,6 +54,7 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("gateway.networking.k8s.io/v1beta1", "referencegrants"): ("ReferenceGrant", True),
     ("gateway.envoyproxy.io/v1alpha1", "securitypolicies"): ("SecurityPolicy", True),
     ("gateway.envoyproxy.io/v1alpha1", "clienttrafficpolicies"): ("ClientTrafficPolicy", True),
+    ("gateway.envoyproxy.io/v1alpha1", "httproutefilters"): ("HTTPRouteFilter", True),
 }
 PLURALS = {(version, kind): plural for (version, plural), (kind, _namespaced) in KINDS.items()}
 _SUBRESOURCES = (("pods", "log"), ("serviceaccounts", "token"))
@@ -111,6 +112,7 @@ class Api:
         self.forbidden: set[str] = set()  # plurals that may not be read
         self.denied: set[tuple[str, str]] = set()  # (verb, plural) that a review denies
         self.unserved: set[str] = set()  # plurals whose CRD isn't there
+        self.silent: set[str] = set()  # paths of API groups whose own server is down
         self.unauthorized = False
         self.issuer = "https://kubernetes.default.svc"  # of service account tokens
         self.tokens: t.Callable[[str, str, list[str]], str] | None = None  # namespace, service account, audiences -> a token
@@ -215,6 +217,10 @@ class Api:
     def _dispatch(self, request: Request, path: str, content_type: str) -> tuple[int, t.Any]:
         if request.method == "GET" and path in _DISCOVERY:
             return 200, _DISCOVERY[path]
+        if request.method == "GET" and path in _SERVED:
+            if path in self.silent:
+                raise Refusal(503, "the server is currently unable to handle the request", "ServiceUnavailable")
+            return 200, _SERVED[path]
         self.journal.append(request)
         if self.unauthorized:
             raise Refusal(401, "Unauthorized", "Unauthorized")
@@ -673,7 +679,28 @@ def _without(node: t.Any, key: str) -> t.Any:
 _DISCOVERY: dict[str, Object] = {
     "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.4"},
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
-    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+    "/apis": {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [
+            {"name": version.partition("/")[0], "versions": [], "preferredVersion": {"groupVersion": version, "version": version.partition("/")[2]}}
+            for version in sorted({version for version, _plural in KINDS} - {"v1"})
+        ],
+    },
+}
+# The kinds of each version; a subresource is in the list too.
+_SERVED: dict[str, Object] = {
+    f"/apis/{version}" if "/" in version else "/api/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": version,
+        "resources": [
+            {"name": plural, "kind": kind, "namespaced": namespaced, "verbs": ["get", "list", "create", "patch", "delete"]}
+            for (its, plural), (kind, namespaced) in KINDS.items()
+            if its == version
+        ]
+        + ([{"name": "pods/log", "kind": "Pod", "namespaced": True, "verbs": ["get"]}] if version == "v1" else []),
+    }
+    for version in sorted({version for version, _plural in KINDS})
 }
 
 

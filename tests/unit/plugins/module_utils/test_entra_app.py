@@ -579,7 +579,7 @@ def test_a_deleted_twin_that_can_not_be_seen(double: Double) -> None:
     _entra_app.remove(client, team, _entra_app.read(client, team), check=False)
     with pytest.raises(GatewayAuthError) as refused:
         present(graph(double), team)
-    assert "restored" in str(refused.value) and "deleted" in str(refused.value), str(refused.value)
+    assert "restore_team -e team=" in str(refused.value) and "deleted" in str(refused.value), str(refused.value)
     assert ours(double) == []
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_credential, _rollout
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, encode
-from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import KEY, NEXT_KEY, STATE, Copy, Keeper, Password, State, rotation_age
+from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_credential import KEY, NEXT_KEY, STATE, Copy, Keeper, Password, State
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
     AzureError,
     ClusterError,
@@ -173,11 +173,6 @@ def test_rotation_by_age(world: World) -> None:
     assert world.value() != first
     world.retire()
     world.assert_settled()
-
-
-@pytest.mark.parametrize(("text", "days"), [("90d", 90), ("12w", 84), ("1d", 1)])
-def test_ages(text: str, days: int) -> None:
-    assert rotation_age(managed(rotate_after=text)) == datetime.timedelta(days=days)
 
 
 @pytest.mark.parametrize(("text", "days"), [("90d", 180), ("3w", 42), ("400d", 730), ("9999d", 730)])

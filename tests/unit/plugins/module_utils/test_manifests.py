@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import subprocess
@@ -227,9 +228,24 @@ def test_envoy_asks_the_proxy_on_every_path_but_its_own_and_the_public(tmp_path:
     assert asked == {"/": True, "/.*;.*": True, "/-/healthy": False, "/static": False, **ours}
 
 
+@needs_egctl
+def test_in_quarantine_envoy_asks_the_proxy_before_it_shows_the_page(tmp_path: pathlib.Path) -> None:
+    case = next(case for case in MANIFESTS if case.name == "quarantine")
+    source = tmp_path / "objects.yaml"
+    source.write_text(yaml.safe_dump_all([*_surroundings(case.team), *COMPILE["manifests"](case.team)]), encoding="utf-8")
+    dump = yaml.safe_load(_egctl("x", "translate", "--from", "gateway-api", "--to", "xds", "-t", "route", "-o", "json", "-f", str(source)))
+    pages = [route for route in _routes(dump) if "directResponse" in route]
+    assert len(pages) == 2, "every path, and those with a semicolon"
+    for page in pages:
+        assert page["directResponse"]["status"] == 403
+        assert any("ext_authz" in name for name in page["typedPerFilterConfig"])
+    backends = json.dumps([route["route"] for route in _routes(dump) if "route" in route])
+    assert "prometheus" not in backends.replace("prometheus-passthrough", ""), "no way leads to the app"
+
+
 def _routes(node: t.Any) -> t.Iterator[dict[str, t.Any]]:
     if isinstance(node, dict):
-        if "match" in node and ("route" in node or "redirect" in node):
+        if "match" in node and ("route" in node or "redirect" in node or "directResponse" in node):
             yield node
         for value in node.values():
             yield from _routes(value)

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import typing as t
 
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import UnresolvedError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, Group, Service, Team
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import App, Group, Service, Team, span
 from tests.golden import model, team
 
 APP = team().apps[0]
@@ -55,6 +56,11 @@ def test_redirect_uris_are_one_for_each_host() -> None:
         "https://alertmanager-team-a.apps.example.com/_login/callback",
         "https://monitoring-oauth2-team-a.apps.example.com/_login/callback",
     )
+
+
+@pytest.mark.parametrize(("text", "days"), [("90d", 90), ("12w", 84), ("1d", 1), ("0d", 0)])
+def test_spans(text: str, days: int) -> None:
+    assert span(text) == datetime.timedelta(days=days)
 
 
 def test_a_group_that_is_in_both_lists_counts_once() -> None:

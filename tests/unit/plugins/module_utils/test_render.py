@@ -41,7 +41,8 @@ def test_files_are_ours_and_plain(case: Case) -> None:
         assert "!!" not in content, name
 
 
-@pytest.mark.parametrize("case", EVERY, ids=lambda case: case.name)
+# Quarantine is a state of the cluster, which no file asks for.
+@pytest.mark.parametrize("case", [case for case in EVERY if not case.team.quarantined_since], ids=lambda case: case.name)
 def test_manifests_are_those_that_the_playbook_applies(case: Case) -> None:
     rendered = [
         obj for documents in _documents(case.team).values() for obj in documents if obj.get("kind") in ("HTTPRoute", "SecurityPolicy", "ReferenceGrant")
