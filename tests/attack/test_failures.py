@@ -246,7 +246,9 @@ def test_a_flood_without_a_session_stores_nothing_and_stops_nobody(
     assert load.counts[200] > 0
     after = store_size(sandbox)
     assert after[0] <= before[0], (before, after)
-    assert after[1] <= before[1] + (64 << 10), (before, after)
+    # Whatever is stored of a request takes a hundred bytes or more. What the user's own refresh brings (Valkey's first script, a histogram
+    # for each command it hasn't seen before: 170 KB were seen) doesn't grow with the flood.
+    assert after[1] <= before[1] + max(64 << 10, 8 * FLOOD), (before, after)
     assert restarts(sandbox) == again
     tally.add(FLOOD)
 
