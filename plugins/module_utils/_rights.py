@@ -100,6 +100,7 @@ _GATEWAY_API = "gateway.networking.k8s.io/v1"
 _GRANTS = "gateway.networking.k8s.io/v1beta1"
 _ENVOY = "gateway.envoyproxy.io/v1alpha1"
 _RELEASE = "part of the Helm release: made by Helm, mended by us"
+_PAGE = "the page in an app's place while its team is in quarantine"
 _HELM_REMOVES = "Helm removes it when the inventory no longer asks for it"
 
 RIGHTS: t.Final[tuple[Right, ...]] = (
@@ -177,15 +178,10 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
     Right(TEAM, _GATEWAY_API, "HTTPRoute", ("delete",), (*_KEEPS, REMOVE), "routes of apps that left; all of them while the proxy's Service is gone"),
     Right(TEAM, _ENVOY, "SecurityPolicy", ("get", "create", "patch"), _KEEPS, "one for each app"),
     Right(TEAM, _ENVOY, "SecurityPolicy", ("delete",), (*_KEEPS, REMOVE), "policies of apps that left, after their routes"),
-    Right(
-        TEAM,
-        _ENVOY,
-        "HTTPRouteFilter",
-        ("get", "list", "create", "patch", "delete"),
-        _KEEPS,
-        "the page in an app's place while its team is in quarantine",
-        when="quarantine",
-        rare="only of a team that is, or was, in quarantine",
+    Right(TEAM, _ENVOY, "HTTPRouteFilter", ("list",), (OFFBOARD,), "find the pages of a quarantine"),
+    *(
+        Right(TEAM, _ENVOY, "HTTPRouteFilter", verbs, phases, _PAGE, when="quarantine", rare="only of a team that is, or was, in quarantine")
+        for verbs, phases in ((("get", "create", "patch", "delete"), _KEEPS), (("list",), (ONBOARD,)))
     ),
     Right(
         TEAM,
@@ -250,6 +246,7 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         (OFFBOARD,),
         "a team's namespace that we made, when it is empty",
         without="it stays; a finding says so",
+        rare="only where this identity may list every kind of object, to see that it is empty",
     ),
     Right(
         CLUSTER,

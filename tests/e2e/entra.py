@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import collections.abc
+import contextlib
 import http.client
 import json
 import ssl
@@ -45,9 +47,17 @@ class Registration:
         self._sandbox.entra("PUT", f"/apps/{self.unique_name}", change)
 
     def purge(self) -> None:
-        """Gone for good, were it there."""
+        """Gone for good, were it there or softly deleted."""
         if self.find() is not None:
             self._sandbox.entra("DELETE", f"/apps/{self.unique_name}")
+        with permitted(self._sandbox, "Application.Read.All"):
+            graph = GraphAsAutomation(self._sandbox)
+            deleted = "/directory/deletedItems"
+            for application in graph.get(f"{deleted}/microsoft.graph.application")["value"]:
+                if application.get("uniqueName") == self.unique_name:
+                    principals = graph.get(f"{deleted}/microsoft.graph.servicePrincipal?$filter=appId eq '{application['appId']}'")["value"]
+                    for item in (*principals, application):
+                        graph.send("DELETE", f"{deleted}/{item['id']}")
 
     def revoke_all(self) -> None:
         """Every client secret deleted, as in the portal."""
@@ -55,6 +65,17 @@ class Registration:
         (found,) = graph.get(f"/applications?$filter=uniqueName eq '{self.unique_name}'")["value"]
         for password in found["passwordCredentials"]:
             graph.send("POST", f"/applications/{found['id']}/removePassword", {"keyId": password["keyId"]})
+
+
+@contextlib.contextmanager
+def permitted(sandbox: Sandbox, *more: str) -> collections.abc.Iterator[None]:
+    """More permissions for the identity of .sandbox/env, for a while."""
+    roles = sandbox.entra("GET", "/apps/automation")["app_roles"]
+    sandbox.entra("PUT", "/apps/automation", {"app_roles": [*roles, *more]})
+    try:
+        yield
+    finally:
+        sandbox.entra("PUT", "/apps/automation", {"app_roles": roles})
 
 
 class GraphAsAutomation:

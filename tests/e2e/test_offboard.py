@@ -17,7 +17,7 @@ import time
 import pytest
 
 from .audit import AuditLog
-from .entra import GraphAsAutomation, Registration
+from .entra import Registration, permitted
 from .inventory import Inventory
 from .login import Browser
 from .poller import LEAST_RATE, Poller
@@ -29,7 +29,6 @@ NAMESPACE = f"monitoring-{TEAM}"
 SHARED = "e2e-shared-o1"
 HOST = f"echo-{TEAM}.{DOMAIN}"
 DEVELOPERS = {"id": "5f0c0c7e-0000-4000-8000-0000000000a1", "name": "team-a-developers"}
-LEAST = ["Application.ReadWrite.OwnedBy", "GroupMember.Read.All", "User.ReadBasic.All"]
 AFTER_S = 1.5  # polled on after a playbook has ended: Envoys may still converge
 YES = ("-e", f"confirm={TEAM}")
 WEEK = ("-e", "gateway_auth_quarantine=7d")
@@ -68,19 +67,6 @@ class Story:
         assert poller.rate(HOST) >= LEAST_RATE, poller.report()
         return poller
 
-    def permit(self, *more: str) -> None:
-        self.sandbox.entra("PUT", "/apps/automation", {"app_roles": [*LEAST, *more]})
-
-    def purge(self) -> None:
-        """Of the registration nothing is left, were it deleted softly before."""
-        self.registration.purge()
-        self.permit("Application.Read.All")
-        graph = GraphAsAutomation(self.sandbox)
-        for kind in ("servicePrincipal", "application"):
-            for item in graph.get(f"/directory/deletedItems/microsoft.graph.{kind}?$filter=displayName eq 'monitoring {TEAM} (sandbox)'")["value"]:
-                graph.send("DELETE", f"/directory/deletedItems/{item['id']}")
-        self.permit()
-
 
 @pytest.fixture(scope="module")
 def story(sandbox: Sandbox, example: Inventory, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Story]:
@@ -98,7 +84,7 @@ def story(sandbox: Sandbox, example: Inventory, tmp_path_factory: pytest.TempPat
     with inventory.team(TEAM) as data:
         data["gateway_auth_allowed_groups"] = [DEVELOPERS]
         data["gateway_auth_apps"] = [{"name": "echo", "service": {"name": "echo", "port": 8080, "namespace": SHARED}, "public_paths": ["/open"]}]
-    found.purge()
+    found.registration.purge()
     delete_namespaces(sandbox, NAMESPACE, SHARED)
     sandbox.apply(namespace(SHARED), *echo(SHARED))
     sandbox.kubectl("-n", SHARED, "rollout", "status", "deployment/echo", "--timeout=60s")
@@ -107,7 +93,7 @@ def story(sandbox: Sandbox, example: Inventory, tmp_path_factory: pytest.TempPat
     assert found.user.visit(f"https://{HOST}/").final.status == 200
     yield found
     delete_namespaces(sandbox, NAMESPACE, SHARED, wait=False)
-    found.purge()
+    found.registration.purge()
 
 
 def _words(run: Run) -> str:
@@ -200,11 +186,10 @@ def test_what_was_deleted_is_not_made_anew(story: Story) -> None:
 
 
 def test_back_with_the_client_id_it_had(story: Story, browser: type[Browser]) -> None:
-    story.permit("Application.Read.All")
-    run, writes = story.run("restore_team", "--check", "--diff")
-    assert run.rc == 0 and writes == [], run.output[-3000:]
-    story.watched("restore_team")
-    story.permit()
+    with permitted(story.sandbox, "Application.Read.All"):
+        run, writes = story.run("restore_team", "--check", "--diff")
+        assert run.rc == 0 and writes == [], run.output[-3000:]
+        story.watched("restore_team")
     assert story.registration.must()["client_id"] == story.client_id
     assert browser("alice").visit(f"https://{HOST}/").final.status == 200
     run, writes = story.run("restore_team")

@@ -49,6 +49,7 @@ class Life:
     shape: str
     runs: dict[str, Run]
     requests: list[Request]
+    leaving: list[Request]  # of the last run, which takes the team away
     manifests: list[Object]
     team: str
 
@@ -69,7 +70,7 @@ def _remove(sandbox: Sandbox, manifests: list[Object]) -> None:
 
 @pytest.fixture(scope="module", params=_rights.SCOPES)
 def life(request: pytest.FixtureRequest, sandbox: Sandbox, onboarded: Inventory, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Life]:
-    """prepare, onboard, again, a changed group and objects deleted by hand, verify, rotate, an app removed and a smaller release."""
+    """prepare, onboard, again, a changed group and objects deleted by hand, verify, rotate, an app removed and a smaller release, and away."""
     shape = str(request.param)
     folder = tmp_path_factory.mktemp(shape)
     name, short = f"team-r{shape[0]}", f"r{shape[0]}"
@@ -128,7 +129,10 @@ def life(request: pytest.FixtureRequest, sandbox: Sandbox, onboarded: Inventory,
         with inventory.team(name) as data:
             data["gateway_auth_apps"] = data["gateway_auth_apps"][:1]
         play("an app removed, a smaller release", "onboard_team")
-        yield Life(shape, runs, audit.requests(since, identity.user), manifests, name)
+        until = audit.here()
+        living = audit.requests(since, identity.user)
+        play("offboard", "offboard_team", "-e", f"confirm={name}")
+        yield Life(shape, runs, living, audit.requests(until, identity.user), manifests, name)
     finally:
         sandbox.playbook("prepare_gateway", inventory=onboarded.path).must()
         _remove(sandbox, manifests)
@@ -158,6 +162,9 @@ def test_it_is_refused_only_what_the_code_can_do_without(life: Life) -> None:
         spared = [right for right in _rights.RIGHTS if right.when == "admission"]
         expected |= {(verb, right.group, right.resource, place) for right in spared for verb in right.verbs for place in ("", GATEWAY)}
     assert refused - expected == set()
+    # What is left is looked for in every kind that may be listed, which isn't known before.
+    others = {(item.verb, item.group, item.resource, item.namespace) for item in life.leaving if item.code == 403 and item.verb != "list"}
+    assert others - expected == set()
     if life.shape == "namespaces":
         assert refused, "the audit log tells refusals, and nothing cluster-wide was granted"
 
@@ -177,9 +184,10 @@ def _granted(manifests: list[Object]) -> set[tuple[str, str, str, str]]:
 def test_no_right_is_superfluous(life: Life) -> None:
     """Each verb of each Role was used where it was granted, or its row says why no run shows it."""
     # Whatever wasn't refused needed the right, a question for something that isn't there included.
-    used = {(item.namespace, item.group, item.resource, item.verb) for item in life.requests if item.code != 403}
+    requests = [*life.requests, *life.leaving]
+    used = {(item.namespace, item.group, item.resource, item.verb) for item in requests if item.code != 403}
     # Server-side apply of what isn't there is a creation as well, and is authorized as both.
-    used |= {(item.namespace, item.group, item.resource, "create") for item in life.requests if item.verb == "patch" and item.code == 201}
+    used |= {(item.namespace, item.group, item.resource, "create") for item in requests if item.verb == "patch" and item.code == 201}
     anywhere = {(group, resource, verb) for _namespace, group, resource, verb in used}
     granted = _granted(life.manifests)
     assert len(granted) > 45
@@ -191,7 +199,7 @@ def test_no_right_is_superfluous(life: Life) -> None:
 def test_what_it_used_it_was_granted_by_name(life: Life) -> None:
     """Nothing came from a right that Kubernetes gives to everybody, but questions about itself."""
     rows = {(verb, right.group, right.resource) for right in _rights.RIGHTS for verb in right.verbs}
-    used = {(item.verb, item.group, item.resource) for item in life.requests if item.code != 403 and item.resource != QUESTIONS}
+    used = {(item.verb, item.group, item.resource) for item in (*life.requests, *life.leaving) if item.code != 403 and item.resource != QUESTIONS}
     assert used - rows == set()
 
 
@@ -325,7 +333,7 @@ def _asked(identity: Poor, uid: str, phase: str) -> Object:
     return t.cast("Object", run_action(preflight.ActionModule, {**given, "phase": phase})["teams"]["team-a"])
 
 
-@pytest.mark.parametrize("phase", [_rights.PREPARE, _rights.ONBOARD, _rights.ROTATE])
+@pytest.mark.parametrize("phase", [_rights.PREPARE, _rights.ONBOARD, _rights.ROTATE, _rights.OFFBOARD])
 def test_with_one_verb_less_nothing_is_written_and_the_verb_is_named(
     sandbox: Sandbox, poor: dict[Lack, Poor], monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
@@ -342,7 +350,7 @@ def test_with_one_verb_less_nothing_is_written_and_the_verb_is_named(
             wrong[str(lack)] = outcome["msg"]
     assert wrong == {}
     assert {str(lack): audit.writes(since, poor[lack].user) for lack in lacks if audit.writes(since, poor[lack].user)} == {}
-    assert len(lacks) >= {_rights.PREPARE: 9, _rights.ONBOARD: 45, _rights.ROTATE: 9}[phase], "every verb had its turn"
+    assert len(lacks) >= {_rights.PREPARE: 9, _rights.ONBOARD: 45, _rights.ROTATE: 9, _rights.OFFBOARD: 20}[phase], "every verb had its turn"
 
 
 def test_who_may_not_make_namespaces_is_told_before_the_first_write(
