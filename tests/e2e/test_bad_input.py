@@ -274,7 +274,7 @@ def _run(sandbox: Sandbox, example: Inventory, case: Case, folder: pathlib.Path)
         return Verdict(run, audit.writes(since, identity.user), len(api.seen))
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_bad_input_ends_clearly_and_writes_nothing(case: Case, verdicts: dict[str, Verdict]) -> None:
     verdict = verdicts[case.id]

@@ -271,6 +271,7 @@ def test_without_an_identity_the_error_says_which_variable(sandbox: Sandbox, tea
     assert "AZURE_CLIENT_SECRET" in run.output
 
 
+@pytest.mark.sample(0)
 def test_throttled_for_a_moment_it_waits_and_for_long_it_says_so(sandbox: Sandbox, team: Inventory) -> None:
     fault = {"match": {"host": GRAPH}, "action": {"status": 429, "headers": {"Retry-After": "1"}, "body": {"error": {"code": "TooManyRequests"}}}}
     sandbox.entra("PUT", "/faults", [{**fault, "times": 2}])

@@ -103,6 +103,7 @@ def _words(run: Run) -> str:
 # The tests of this module are one story and run in this order.
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "arguments", [(), ("-e", "confirm=o1"), ("-e", "confirm=team-o1,team-a"), ("-e", "confirm=yes")], ids=lambda given: given[-1] if given else "none"
 )
@@ -118,6 +119,7 @@ def test_a_protected_team_stays(story: Story) -> None:
     assert "gateway_auth_deletion_protection is true" in _words(run)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("arguments", [(), WEEK], ids=["at once", "quarantine"])
 def test_check_mode_writes_nothing(story: Story, arguments: tuple[str, ...]) -> None:
     run, writes = story.run("offboard_team", "--check", "--diff", *arguments)
@@ -138,6 +140,7 @@ def test_in_quarantine_nobody_is_served(story: Story, browser: type[Browser]) ->
     assert run.rc == 0 and writes == [], run.output[-3000:]
 
 
+@pytest.mark.sample(0)
 def test_in_quarantine_a_team_is_not_onboarded_by_the_way(story: Story) -> None:
     for playbook in ("onboard_team", "plan_team"):
         run, writes = story.run(playbook)
@@ -177,6 +180,7 @@ def test_away_for_good(story: Story) -> None:
     assert f"nothing carries the labels of {TEAM} any more" in _words(run)
 
 
+@pytest.mark.sample(0)
 def test_what_was_deleted_is_not_made_anew(story: Story) -> None:
     run, _writes = story.run("onboard_team")
     assert run.rc != 0 and "restore_team -e team=o1" in _words(run)

@@ -90,6 +90,7 @@ def _patch(sandbox: Sandbox, *operations: dict[str, t.Any]) -> None:
     sandbox.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{RELEASE}", "--timeout=90s")
 
 
+@pytest.mark.sample(0)
 @pytest.mark.usefixtures("store_pods")
 def test_arguments_that_opened_the_door_are_taken_out(sandbox: Sandbox, onboard: Runner) -> None:
     args = "/spec/template/spec/containers/0"
@@ -137,6 +138,7 @@ def test_deleted_objects_come_back(sandbox: Sandbox, onboard: Runner) -> None:
     assert onboard.run()[1] == []
 
 
+@pytest.mark.sample(0)
 def test_helm_goes_on_after_others_took_a_field(sandbox: Sandbox, onboard: Runner, onboarded: Inventory) -> None:
     """An upgrade of Helm 4 would end in a conflict with kubectl-patch."""
     args = [*_proxy_container(sandbox)["args"], OPENED]

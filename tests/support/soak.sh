@@ -49,7 +49,8 @@ beside=$!
 trap finish EXIT
 
 echo "soak: end to end, every case of what \`make test\` takes a sample of"
-pytest tests/e2e/test_bad_input.py tests/e2e/test_entra.py tests/e2e/test_explain.py tests/e2e/test_admission.py --quiet
+pytest tests/e2e/test_bad_input.py tests/e2e/test_entra.py tests/e2e/test_explain.py tests/e2e/test_admission.py \
+  tests/e2e/test_offboard.py tests/e2e/test_release_drift.py --quiet
 echo "soak: a team's life with exactly its rights, and with each verb less"
 pytest tests/e2e/test_rights.py --quiet
 
