@@ -12,6 +12,7 @@ import yaml
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _rollout
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._cover import covered_values
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import release_facts
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
@@ -80,4 +81,4 @@ class ActionModule(BatchAction):
 
 
 def _values(values: dict[str, t.Any]) -> str:
-    return str(yaml.safe_dump(values, sort_keys=True))
+    return str(yaml.safe_dump(covered_values(values), sort_keys=True))

@@ -124,5 +124,5 @@ class ActionModule(BatchAction):
         graph = self._clients.graph(team)
         if team.shared_registration:
             return f"the {describe_registration(team)} no longer has a part of the team"
-        graph.until(lambda: _entra_app.read(graph, team, missing_ok=True).application is None, f"the {describe_registration(team)} to be gone")
+        graph.until(lambda: _entra_app.read(graph, team, missing_ok=True).application is None or None, f"the {describe_registration(team)} to be gone")
         return f"the {describe_registration(team)} is deleted; for 30 days restore_team brings it back with the same client id"

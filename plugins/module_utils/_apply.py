@@ -17,7 +17,8 @@ try:
 except ImportError:  # never on a controller; module_utils must import without it all the same
     yaml = None  # type: ignore[assignment]
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils._drift import covered, plan_drift, replacement, same_content
+from ansible_collections.platform.gateway_auth.plugins.module_utils._cover import covered
+from ansible_collections.platform.gateway_auth.plugins.module_utils._drift import plan_drift, replacement, same_content
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import HELM_MANAGER, InvalidError, Kube, NamespaceMissing, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import TAKEOVER_MANAGER, Change, plan_object

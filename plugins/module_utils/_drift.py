@@ -18,6 +18,7 @@ import json
 import re
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._cover import COVERED, SECRET_NAME, covered
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import HELM_MANAGER, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import DEFAULTS, Change, Owner
 
@@ -39,10 +40,6 @@ _QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "storage", "divisor"
 _QUANTITY = re.compile(r"([+-]?[\d.]+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
 _SUFFIXES = {**{f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}, **{letter: 1000**power for power, letter in enumerate("kMGTPE", 1)}}
 _SMALL = {"n": decimal.Decimal("1e-9"), "u": decimal.Decimal("1e-6"), "m": decimal.Decimal("1e-3")}
-_SECRET_NAME = re.compile(r"(?i)secret|passw|token|key")
-_SETTING = re.compile(r"(?im)^(\s*-{0,2}[\w.-]*(?:secret|passw|token|key)[\w.-]*[ \t]*[=:][ \t]*)(?!(?:true|false)$)\S.*$")
-_USERINFO = re.compile(r"(://[^/@\s:]*:)[^/@\s]+@")
-_COVERED = "********"
 
 
 def plan_drift(desired: Object, live: Object | None) -> Change | None:
@@ -204,8 +201,8 @@ class _Comparison:
 
     def _shown(self, path: Path, value: t.Any) -> str:
         """A value without what may be a secret that somebody wrote there."""
-        secret = self.live["kind"] == "Secret" or (path[-1] == "value" and _SECRET_NAME.search(path[-2]))
-        return _COVERED if secret else _short(covered(value))
+        secret = self.live["kind"] == "Secret" or (path[-1] == "value" and SECRET_NAME.search(path[-2]))
+        return COVERED if secret else _short(covered(value))
 
     def _owned(self, path: Path) -> Owned:
         owned: Owned = [
@@ -216,18 +213,6 @@ class _Comparison:
         for key in path:
             owned = _below(owned, f"f:{key}")
         return owned
-
-
-def covered(value: t.Any) -> t.Any:
-    """A value in which flags, settings and variables that are named like secrets don't show what they hold."""
-    if isinstance(value, dict):
-        secret = "value" in value and _SECRET_NAME.search(str(value.get("name", "")))
-        return {key: _COVERED if secret and key == "value" else covered(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [covered(item) for item in value]
-    if isinstance(value, str):
-        return _USERINFO.sub(rf"\1{_COVERED}@", _SETTING.sub(rf"\1{_COVERED}", value))
-    return value
 
 
 # --- managedFields ----------------------------------------------------------------------------------------------------

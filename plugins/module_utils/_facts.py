@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 import urllib.parse
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._cover import covered, covered_values
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import APP_RULE, PUBLIC_RULE
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, CLAIM_LABEL
 
@@ -66,7 +67,7 @@ def release_facts(values: Object) -> Facts:
     given = values.get("extraArgs")
     if isinstance(given, list):
         given = {name.lstrip("-"): value for name, _equals, value in (str(item).partition("=") for item in given)}
-    arguments = {str(key): str(value) for key, value in _mapping(given).items()}
+    arguments = {str(key): str(value) for key, value in covered_values(_mapping(given)).items()}
     groups = arguments.pop("allowed-group", "")
     # The app's hosts are told by the routes.
     arguments.pop("whitelist-domain", None)
@@ -75,7 +76,7 @@ def release_facts(values: Object) -> Facts:
     return {
         "team groups": sorted(group for group in groups.split(",") if group),
         "cookie": [str(config.get("cookieName"))] if config.get("cookieName") else [],
-        "store": [str(redis.get("connectionUrl") or storage.get("type") or "cookie")],
+        "store": [str(covered(redis.get("connectionUrl")) or storage.get("type") or "cookie")],
         "replicas": [str(values["replicaCount"])] if "replicaCount" in values else [],
         "argument": sorted(f"--{key}={value}" for key, value in arguments.items()),
     }

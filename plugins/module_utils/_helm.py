@@ -30,6 +30,7 @@ except ImportError:  # never on a controller; module_utils must import without i
     yaml = None  # type: ignore[assignment]
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
+from ansible_collections.platform.gateway_auth.plugins.module_utils._cover import covered_values
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, HelmError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, is_namespaced, knows
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
@@ -153,11 +154,12 @@ def _value_reasons(path: str, have: t.Any, want: t.Any) -> list[str]:
         return []
     if not (isinstance(have, dict) and isinstance(want, dict)):
         if isinstance(have, list) and isinstance(want, list):
-            gone = [str(item) for item in have if item not in want]
-            new = [str(item) for item in want if item not in have]
+            gone = [str(covered_values(item)) for item in have if item not in want]
+            new = [str(covered_values(item)) for item in want if item not in have]
             parts = ([f"add {_short(new)}"] if new else []) + ([f"remove {_short(gone)}"] if gone else []) or ["reorder"]
             return [f"value {path}: {'; '.join(parts)}"]
-        return [f"value {path}: {_short(have)} -> {_short(want)}"]
+        name = path.rpartition(".")[2]
+        return [f"value {path}: {_short(covered_values({name: have})[name])} -> {_short(covered_values({name: want})[name])}"]
     reasons = []
     for key in sorted({*have, *want}):
         where = f"{path}.{key}" if path else key

@@ -87,10 +87,15 @@ class Routes:
     def _carry_out(self, changes: t.Mapping[Key, Change | None], stale: list[Object], live: t.Mapping[Key, Object]) -> None:
         self._remove_routes(stale, live)
         self._await_free(live)
-        self._write([change for key, change in changes.items() if change and not self._is_app_route(key)])
-        self._prove({_app_name(self.desired[key]) for key, change in changes.items() if change})
-        self._write([change for key, change in changes.items() if change and self._is_app_route(key)])
-        self._await_routes([self.desired[key] for key, change in changes.items() if change and self._is_app_route(key)])
+        changed = {key: change for key, change in changes.items() if change}
+        app_routes = {key for key in changed if self._is_app_route(key)}
+        # What an app shows to everybody comes last and goes first: the app's own route takes paths such as `/open/..;/admin` from it.
+        public = {key for key in changed if _is_public(self.desired[key])}
+        self._write([change for key, change in changed.items() if key not in app_routes | public])
+        self._prove({_app_name(self.desired[key]) for key in changed})
+        for later in (app_routes, public):
+            self._write([change for key, change in changed.items() if key in later])
+            self._await_routes([self.desired[key] for key in changed if key in later])
         self._remove_rest(stale)
 
     def missing_services(self) -> list[str]:
@@ -105,8 +110,8 @@ class Routes:
         Without the Service that it asks Envoy Gateway can't translate a policy and answers 500 in the app's place. When the Service comes
         back, so does the route, and again before its filter: the app answered anybody for some 20 ms.
         """
-        routes = [obj for obj in self._marked(ROUTE_VERSION, "HTTPRoute") if not _is_passthrough(obj) and not _is_public(obj)]
-        for obj in routes:
+        routes = [obj for obj in self._marked(ROUTE_VERSION, "HTTPRoute") if not _is_passthrough(obj)]
+        for obj in sorted(routes, key=_removal_order):
             self.journal.carry_out(plan_deletion(obj, reason))
         if not self.journal.check:
             at_once(lambda host: self._await_nobody(host, _NOBODYS_PATH), sorted({host for obj in routes for host in _hosts(obj)}))
@@ -198,7 +203,7 @@ class Routes:
         """Policies and passthrough routes of these apps accepted, then each host's sentinel refused from outside."""
         theirs = [(key, obj) for key, obj in self.desired.items() if _app_name(obj) in names]
         self._await([obj for key, obj in theirs if key[0] == "SecurityPolicy"], lambda obj: policy_verdict(obj, self.team.gateway))
-        self._await_routes([obj for key, obj in theirs if key[0] == "HTTPRoute" and not self._is_app_route(key)])
+        self._await_routes([obj for key, obj in theirs if key[0] == "HTTPRoute" and not self._is_app_route(key) and not _is_public(obj)])
         at_once(self._await_refusals, [app.hostname for app in self.team.apps if app.name in names])
 
     def _await_refusals(self, host: str) -> None:
@@ -238,7 +243,7 @@ class Routes:
     # --- removal -----------------------------------------------------------------------------------------------------
     def _remove_routes(self, stale: list[Object], live: t.Mapping[Key, Object]) -> None:
         """Routes to apps go first, and are gone from outside before anything that protected them is touched."""
-        routes = [obj for obj in stale if obj["kind"] == "HTTPRoute"]
+        routes = sorted((obj for obj in stale if obj["kind"] == "HTTPRoute"), key=_removal_order)
         for obj in routes:
             if not _is_passthrough(obj):
                 self._remove(stale, obj)
@@ -297,11 +302,11 @@ def _is_passthrough(obj: Object) -> bool:
 
 
 def _is_public(obj: Object) -> bool:
-    return str(obj["metadata"]["name"]).endswith("-public")
+    return obj["kind"] == "HTTPRoute" and str(obj["metadata"]["name"]).endswith("-public")
 
 
 def _removal_order(obj: Object) -> int:
-    """App routes, then passthrough routes, then policies, then the rest: nothing is ever left without its protection."""
+    """Public routes, app routes, passthrough routes, then policies, then the rest: nothing is ever left without its protection."""
     if obj["kind"] == "HTTPRoute":
-        return 1 if _is_passthrough(obj) else 0
-    return 2 if obj["kind"] == "SecurityPolicy" else 3
+        return 0 if _is_public(obj) else 2 if _is_passthrough(obj) else 1
+    return 3 if obj["kind"] == "SecurityPolicy" else 4

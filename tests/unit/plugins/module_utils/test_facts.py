@@ -68,3 +68,13 @@ def test_a_release_of_somebody_else_may_hold_anything() -> None:
     told = release_facts({"extraArgs": ["--allowed-group=b,a", "--reverse-proxy"], "config": None, "sessionStorage": {"redis": []}})
     assert (told["team groups"], told["argument"], told["store"]) == (["a", "b"], ["--reverse-proxy="], ["cookie"])
     assert release_facts({"extraArgs": 7, "config": "x", "sessionStorage": []})["argument"] == []
+
+
+def test_a_secret_in_somebody_s_values_is_not_told() -> None:
+    values = {
+        "extraArgs": ["--client-secret=hunter2", "--footer=-"],
+        "sessionStorage": {"redis": {"standalone": {"connectionUrl": "redis://:hunter2@store:6379"}}},
+    }
+    told = release_facts(values)
+    assert "hunter2" not in str(told) and "--footer=-" in told["argument"]
+    assert "hunter2" not in str(release_facts({"extraArgs": {"cookie-secret": "hunter2"}}))

@@ -162,6 +162,12 @@ def test_values(have: Object, want: Object, reasons: list[list[str]]) -> None:
         assert all(word in reason for word in words), reason
 
 
+def test_a_secret_in_somebody_s_values_is_not_told() -> None:
+    have = {"config": {"clientSecret": "hunter2"}, "extraArgs": ["--client-secret=hunter2"], "list": ["--cookie-secret=hunter2"]}
+    found = _helm.upgrade_reasons(_release(have), "10.7.0", {"config": {"clientSecret": "other"}, "extraArgs": {"a": "b"}, "list": []})
+    assert len(found) == 3 and "hunter2" not in str(found)
+
+
 def test_a_long_value_is_cut() -> None:
     (reason,) = _helm.upgrade_reasons(_release({}), "10.7.0", {"a": "x" * 5000})
     assert len(reason) < 300

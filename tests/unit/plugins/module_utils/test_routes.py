@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import typing as t
 
@@ -514,10 +515,28 @@ def test_public_paths_come_and_go(api: Api, kube: Kube, envoy: Envoy) -> None:
     public = _app(public_paths=["/-/healthy"])
     _run(kube, envoy, public)
     assert _stored(api) == _desired(public)
+    writes = [step for step in _order(api) if step.startswith("PATCH HTTPRoute")]
+    assert writes[-2:] == [f"PATCH HTTPRoute {ROUTE}", f"PATCH HTTPRoute {ROUTE}-public"], "only the app's own route keeps `/-/healthy/..;/admin` shut"
     api.forget()
     journal = _run(kube, envoy, ONE)
     assert _order(api) == [f"DELETE HTTPRoute {ROUTE}-public", f"PATCH ConfigMap {CLAIM}"], "the host stays, so nobody waits for a 404"
     assert "no longer" in journal.listing()[0]["reasons"][0]
+
+
+def test_public_paths_go_before_their_app(api: Api, kube: Kube, envoy: Envoy) -> None:
+    public = _app(public_paths=["/-/healthy"])
+    _run(kube, envoy, public)
+    api.forget()
+    _routes.Routes(public, Journal(kube, check=False), t.cast("ProbeClient", envoy)).withdraw("its proxy is gone")
+    deleted = [step for step in _order(api) if step.startswith("DELETE")]
+    assert deleted == [f"DELETE HTTPRoute {ROUTE}-public", f"DELETE HTTPRoute {ROUTE}"]
+    api.forget()
+    _run(kube, envoy, public)
+    assert _stored(api) == _desired(public)
+    api.forget()
+    _run(kube, envoy, dataclasses.replace(public, apps=()))
+    deleted = [step for step in _order(api) if step.startswith("DELETE HTTPRoute")]
+    assert deleted[:2] == [f"DELETE HTTPRoute {ROUTE}-public", f"DELETE HTTPRoute {ROUTE}"]
 
 
 def _elsewhere(namespace: str = "shared") -> Team:
