@@ -14,6 +14,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils import _offb
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
+from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import needs_grant
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import Routes, marked_routes, probe_client
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
@@ -43,11 +44,13 @@ class ActionModule(BatchAction):
         """Out of service while the team is in quarantine, away otherwise."""
         probe = probe_client(team, journal.kube)
         quarantine = _offboard.quarantine(team, marked_routes(journal.kube, team), datetime.datetime.now(datetime.UTC))
+        backends = {app.service.namespace for app in team.apps if needs_grant(team, app)}
         if quarantine is None:
-            Routes(dataclasses.replace(team, apps=()), journal, probe, leaves=_offboard.LEAVES).run()
+            Routes(dataclasses.replace(team, apps=()), journal, probe, leaves=_offboard.LEAVES, backends=backends).run()
             return self.outcome(journal)
         since, until = quarantine
-        Routes(dataclasses.replace(from_cluster(team), quarantined_since=since), journal, probe, leaves="the team is in quarantine").run()
+        known = dataclasses.replace(from_cluster(team), quarantined_since=since)
+        Routes(known, journal, probe, leaves="the team is in quarantine", backends=backends).run()
         outcome = self.outcome(journal)
         told = f"In quarantine since {since}; offboard_team removes the team once it is run after {until:%Y-%m-%d %H:%M} UTC."
         outcome.data = {"quarantined_until": until.isoformat(timespec="seconds"), "findings": [told]}

@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _preflight, _running
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _helm, _offboard, _preflight, _running
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import AzureError, GatewayAuthError, HelmError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Chart, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._proxy_values import release_values
 from ansible_collections.platform.gateway_auth.plugins.module_utils._rights import OFFBOARD, ONBOARD, ROTATE
+from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import marked_routes
 from ansible_collections.platform.gateway_auth.plugins.module_utils._versions import Found
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils import _azure
 from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch import BatchAction, Outcome
@@ -33,6 +35,8 @@ class ActionModule(BatchAction):
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {"phase": {"type": "str", "default": ONBOARD, "choices": [ONBOARD, RESTORE, ROTATE, OFFBOARD]}}
 
     def prepare(self, teams: dict[str, Team]) -> None:
+        if self.options["phase"] == OFFBOARD and not self.check_mode and any(map(self._will_uninstall, teams.values())):
+            self._check_tools()
         if self.options["phase"] in (ROTATE, OFFBOARD):
             return
         self._platform: dict[t.Any, list[_preflight.Problem]] = {}
@@ -41,6 +45,14 @@ class ActionModule(BatchAction):
             if key not in self._platform:
                 self._platform[key] = _preflight.platform_problems(connect(team.cluster), team.gateway)
         self._check_helm(list(teams.values()))
+
+    @staticmethod
+    def _will_uninstall(team: Team) -> bool:
+        kube = connect(team.cluster)
+        if _offboard.quarantine(team, marked_routes(kube, team), datetime.datetime.now(datetime.UTC)) is not None:
+            return False
+        release = _helm.newest_release(kube, team.namespace, team.release)
+        return release is not None and _helm.is_ours(team, release)
 
     def _check_helm(self, teams: list[Team]) -> None:
         """Helm and the chart matter only where a release will change: otherwise no process starts."""
@@ -81,7 +93,7 @@ class ActionModule(BatchAction):
         kube = connect(team.cluster)
         if self.options["phase"] in (ROTATE, OFFBOARD):
             # In an emergency the rest may be as it is: only what would end the run halfway counts.
-            return self._judged([] if self.check_mode else _preflight.rights_problems(kube, team, self.options["phase"]))
+            return self._judged(kube, [] if self.check_mode else _preflight.rights_problems(kube, team, self.options["phase"]))
         will_write = self._upgrades[team.name] or _preflight.routes_change(kube, self._known[team.name])
         problems = [
             *([] if self.options["phase"] == RESTORE else _preflight.quarantine_problems(kube, team)),
@@ -92,7 +104,7 @@ class ActionModule(BatchAction):
             *_preflight.foreign_problems(kube, team, self._releases[team.name], self.adopted),
             *self._azure_problems(team),
         ]
-        return self._judged(problems)
+        return self._judged(kube, problems)
 
     def _proxy_problems(self, kube: Kube, team: Team) -> list[_preflight.Problem]:
         """The proxy that will run; one that runs now and is replaced by this run is only told of."""
@@ -102,12 +114,12 @@ class ActionModule(BatchAction):
             running = [dataclasses.replace(problem, text=f"Until this run replaces it: {problem.text}", warning=True) for problem in running]
         return [*_preflight.version_problems(installs), *running]
 
-    def _judged(self, problems: list[_preflight.Problem]) -> Outcome:
+    def _judged(self, kube: Kube, problems: list[_preflight.Problem]) -> Outcome:
         hard = [problem for problem in problems if not problem.warning and not (problem.soft and self.check_mode)]
         if hard:
             raise GatewayAuthError("\n".join(str(problem) for problem in problems))
         findings = [str(problem) for problem in problems]
-        return Outcome(msg="\n".join(f"finding: {finding}" for finding in findings), data={"findings": findings})
+        return Outcome(msg="\n".join(f"finding: {finding}" for finding in findings), data={"findings": findings, "cluster": kube.identity})
 
     @staticmethod
     def _azure_problems(team: Team) -> list[_preflight.Problem]:

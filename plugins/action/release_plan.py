@@ -74,6 +74,7 @@ class ActionModule(BatchAction):
                 {"kind": "Release", "before": release_facts(release.values) if release is not None else {}, "after": release_facts(values)},
                 before=_values(release.values) if release is not None else "",
                 after=_values(values),
+                content=values,
             )
         outcome = self.outcome(journal)
         outcome.data = {"upgrade": bool(reasons), "fresh": sorted(set(fresh)), "mended": mended}

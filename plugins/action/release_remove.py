@@ -10,6 +10,9 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._helm import newest_release, reopen
+from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import connect
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 
 
@@ -24,6 +27,13 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _unused, options = self.validate_argument_spec({"model": {"type": "dict", "required": True}})
         team = Team.from_dict(options["model"])
+        try:
+            kube = connect(team.cluster)
+            release = newest_release(kube, team.namespace, team.release)
+            if release is not None and release.leaving:
+                reopen(kube, release)
+        except GatewayAuthError as exc:
+            return {**result, "failed": True, "msg": f"Team '{team.name}': {exc}"}
         arguments: dict[str, t.Any] = {
             "name": team.release,
             "release_namespace": team.namespace,

@@ -21,6 +21,7 @@ from ansible_collections.platform.gateway_auth.plugins.plugin_utils._batch impor
 class ActionModule(BatchAction):
     """Reads routes and policies of the whole cluster, where the identity may; writes nothing."""
 
+    FAILED_TOO = True
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {
         "phases": {"type": "list", "elements": "dict", "required": True},
         "known": {"type": "list", "elements": "str", "required": True},
@@ -51,12 +52,13 @@ class ActionModule(BatchAction):
         for name, objects in self._strangers.get(team.name, {}).items():
             lines.append(f"team '{name}' is in the cluster and in no inventory: {', '.join(objects)}. Put it back into the inventory, or remove these.")
         data = {"drift": lines}
+        text = "\n".join(f"  DRIFT  {line}" for line in lines)
         if failures:
-            return Outcome(failed=True, msg=f"Team '{team.name}': drift can't be looked for to the end: {failures[0]}", data=data)
+            found = f"\nFound until then:\n{text}" if lines else ""
+            return Outcome(failed=True, msg=f"Team '{team.name}': drift can't be looked for to the end: {failures[0]}{found}", data=data)
         if not lines:
             return Outcome(msg=f"Team '{team.name}': no drift", data=data)
         remedy = f"`onboard_team -e team={team.id}` mends it" if changes else "see there"
-        text = "\n".join(f"  DRIFT  {line}" for line in lines)
         return Outcome(failed=True, msg=f"Team '{team.name}': {len(lines)} differences from the inventory; {remedy}:\n{text}", data=data)
 
 

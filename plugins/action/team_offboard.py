@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
@@ -38,7 +39,8 @@ class ActionModule(BatchAction):
             for team in teams.values():
                 connect(team.cluster)
         if self.options["stage"] == "proof":
-            self._clients = Clients(read_only=True)
+            clients = Clients(read_only=True)
+            self._graphs = {team.name: clients.graph(team) for team in teams.values() if team.registration == "managed"}
 
     def for_team(self, team: Team) -> Outcome:
         if self.options["stage"] == "confirm":
@@ -72,7 +74,8 @@ class ActionModule(BatchAction):
         if isinstance(given, str):
             given = given.replace(",", " ").split()
         named = {str(item).strip() for item in given} if isinstance(given, (list, tuple)) else set()
-        if named != wanted:
+        # Who names a team that is protected, or that failed before, named it all the same: it stays.
+        if not wanted <= named <= wanted | set(self.task_vars["ansible_play_hosts_all"]):
             raise AnsibleActionFail(
                 f"Expected -e confirm={','.join(sorted(wanted))}, every team that is to be removed by its name, found"
                 f" {', '.join(sorted(named)) or 'nothing'}. Nothing was changed."
@@ -83,12 +86,16 @@ class ActionModule(BatchAction):
         hosts = "\n".join(f"  {team.name}: {', '.join(app.hostname for app in team.apps)}" for team in teams)
         names = " ".join(team.name for team in teams)
         text = f"This takes out of service, with every session:\n{hosts}\nType {names} to go on: "
+        begun = time.monotonic()
         try:
-            return Display().prompt_until(text, seconds=ANSWER_TIMEOUT_S).decode(errors="replace")
+            answer = Display().prompt_until(text, seconds=ANSWER_TIMEOUT_S).decode(errors="replace")
         except AnsiblePromptNoninteractive:
             return ""  # the error says what was expected
         except AnsiblePromptInterrupt as exc:
             raise AnsibleActionFail("Interrupted. Nothing was changed.") from exc
+        if time.monotonic() - begun >= ANSWER_TIMEOUT_S:  # Ansible gives what was typed until then, as if somebody had sent it
+            raise AnsibleActionFail(f"No answer within {ANSWER_TIMEOUT_S} s. Nothing was changed.")
+        return answer
 
     @staticmethod
     def _protected(team: Team) -> Outcome:
@@ -121,8 +128,8 @@ class ActionModule(BatchAction):
         return Outcome(msg=f"Team '{team.name}':\n{text}", data={"findings": findings, "proof": lines})
 
     def _registration(self, team: Team) -> str:
-        graph = self._clients.graph(team)
+        graph = self._graphs[team.name]
         if team.shared_registration:
             return f"the {describe_registration(team)} no longer has a part of the team"
         graph.until(lambda: _entra_app.read(graph, team, missing_ok=True).application is None or None, f"the {describe_registration(team)} to be gone")
-        return f"the {describe_registration(team)} is deleted; for 30 days restore_team brings it back with the same client id"
+        return f"the {describe_registration(team)} isn't there any more; for 30 days from its deletion restore_team brings it back with the same client id"

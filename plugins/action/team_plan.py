@@ -99,4 +99,7 @@ def _read(path: str) -> dict[str, t.Any]:
     found = plan.get("schema") if isinstance(plan, dict) else None
     if found != _team_plan.SCHEMA:
         raise AnsibleActionFail(f"Expected {path} to be a plan with schema {_team_plan.SCHEMA}, found {found!r}. {remedy}")
+    teams = plan.get("teams")
+    if not isinstance(teams, dict) or not all(isinstance(team, dict) for team in teams.values()):
+        raise AnsibleActionFail(f"Expected {path} to hold an object for each of its 'teams', found something else. {remedy}")
     return t.cast("dict[str, t.Any]", plan)

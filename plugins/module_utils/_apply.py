@@ -20,6 +20,7 @@ except ImportError:  # never on a controller; module_utils must import without i
 from ansible_collections.platform.gateway_auth.plugins.module_utils._cover import covered
 from ansible_collections.platform.gateway_auth.plugins.module_utils._drift import plan_drift, replacement, same_content
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ClusterError, GatewayAuthError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import digest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import HELM_MANAGER, InvalidError, Kube, NamespaceMissing, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import TAKEOVER_MANAGER, Change, plan_object
 
@@ -105,9 +106,9 @@ class Journal:
         self.changes.append(change)
         self._diff.append(_difference(change, after))
 
-    def note(self, action: str, what: str, reasons: t.Sequence[str], about: Object, before: str = "", after: str = "") -> None:
-        """A change that isn't one object of ours (a Helm release, say); ``about`` as ``_facts`` gives it for one."""
-        self.notes.append({"action": action, "object": what, "reasons": list(reasons), "about": about})
+    def note(self, action: str, what: str, reasons: t.Sequence[str], about: Object, before: str = "", after: str = "", *, content: t.Any = None) -> None:
+        """A change that isn't one object of ours (a Helm release, say); ``about`` as ``_facts`` gives it for one, ``content`` all that it will be."""
+        self.notes.append({"action": action, "object": what, "reasons": list(reasons), "about": about, "digest": digest(content)})
         self._diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
 
     def _write(self, change: Change) -> Object | None:

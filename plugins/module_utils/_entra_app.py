@@ -619,14 +619,51 @@ def remove(graph: Graph, team: Team, live: LiveRegistration, *, check: bool) -> 
 
 def _take_out(graph: Graph, team: Team, application: Object, principal: Object | None, *, check: bool) -> list[EntraChange]:
     # The registration last: its tags tell a later run that there is something to do.
-    paths = {"update_principal": f"/servicePrincipals/{(principal or {}).get('id')}", "update_application": f"/applications/{application['id']}"}
+    where = f"/applications/{application['id']}"
+    paths = {"update_principal": f"/servicePrincipals/{(principal or {}).get('id')}", "update_application": where}
     found = (planning.principal_departure(team, principal), planning.departure(team, application))
     changes = [change for change in found if change is not None and change.reasons]
+    credentials = _own_credentials(graph, team, application)
+    for change in credentials if not check else ():
+        _remove_credential(graph, where, change)
     for change in changes if not check else ():
         graph.update(paths[change.operation], change.body, what=f"take team {team.name} out of the {describe(team)}")
     if changes and not check:
         _await_shown(graph, team, lambda live: not planning.departure(team, live.application or {}).reasons)
+    return [*credentials, *changes]
+
+
+def _own_credentials(graph: Graph, team: Team, application: Object) -> list[EntraChange]:
+    """What only the team signed in with: it would go on opening a registration that others use."""
+    whose = f"of the {describe(team)}"
+    changes = [
+        EntraChange("remove_password", "delete", f"client secret {key_id} {whose}", ("revoke it: the team leaves",), target=key_id)
+        for key_id in planning.own_secrets(team, application)
+    ]
+    name = planning.federated_name(team)
+    trusts = graph.list(f"/applications/{application['id']}/federatedIdentityCredentials", what=f"list federated credentials {whose}")
+    if name in [item.get("name") for item in trusts]:
+        changes.append(EntraChange("remove_trust", "delete", f"federated credential '{name}' {whose}", ("remove it: the team leaves",), target=name))
     return changes
+
+
+def _remove_credential(graph: Graph, where: str, change: EntraChange) -> None:
+    what = f"remove {change.what}"
+
+    def attempt() -> bool | None:
+        try:
+            if change.operation == "remove_trust":
+                graph.delete(f"{where}/federatedIdentityCredentials/{change.target}", what=what)
+            else:
+                graph.call(f"{where}/removePassword", {"keyId": change.target}, what=what)
+        except GraphConflictError:
+            return None  # Entra takes one change of an application at a time
+        except GraphError as exc:
+            if exc.status not in (400, 404):  # gone already
+                raise
+        return True
+
+    graph.until(attempt, what)
 
 
 def restore(graph: Graph, team: Team, *, check: bool) -> list[EntraChange]:

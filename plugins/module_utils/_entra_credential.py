@@ -27,14 +27,13 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import datetime
-import hashlib
 import json
 import time
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _rollout
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal, decode, encode
-from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import describe
+from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import describe, federated_name, own_secrets
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
     ClusterError,
     ForbiddenError,
@@ -61,7 +60,6 @@ PROOF_PATIENCE_S = 120.0
 MAX_LIFETIME_DAYS = 730
 POLL_S = 0.5
 REFUSED_SECRET = ("AADSTS7000215", "AADSTS7000222")
-MAX_FEDERATED_NAME = 120
 # So long after its creation a replica may not list a secret yet (assumption: "seconds, sometimes minutes").
 YOUNG = datetime.timedelta(minutes=10)
 
@@ -376,11 +374,7 @@ class Keeper:
     # --- federated -------------------------------------------------------------------------------------------------------
     @property
     def federated_name(self) -> str:
-        """URL-friendly, 120 characters at most, never changed once set (learn.microsoft.com/graph, federatedidentitycredential)."""
-        name = self.team.unique_name.replace(".", "-")
-        if len(name) <= MAX_FEDERATED_NAME:
-            return name
-        return f"{name[: MAX_FEDERATED_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return federated_name(self.team)
 
     def _settle_federated(self, secret: Object | None) -> None:
         state = State.of(secret)
@@ -626,7 +620,7 @@ class Keeper:
 
     def _ours(self) -> list[str]:
         """Key ids of the secrets that carry our name; nobody else's is ever touched."""
-        return [str(item["keyId"]) for item in self.application.get("passwordCredentials") or [] if item.get("displayName") == self.team.unique_name]
+        return own_secrets(self.team, self.application)
 
     def _revoke(self, key_id: str, *, quiet: bool = False) -> None:
         path = f"/applications/{self.application['id']}/removePassword"

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import hashlib
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError, RegistrationError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import digest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Group, Team
 
 Object = dict[str, t.Any]
@@ -32,6 +34,7 @@ SIGN_IN_PERMISSIONS = {
 # Without it the enterprise application isn't listed in the portal.
 PRINCIPAL_TAG = "WindowsAzureActiveDirectoryIntegratedApp"
 DEFAULT_ROLE = "00000000-0000-0000-0000-000000000000"
+MAX_FEDERATED_NAME = 120
 GROUP_CLAIMS = {"security": "SecurityGroup", "application": "ApplicationGroup"}
 
 
@@ -68,7 +71,8 @@ class EntraChange:
     before: Object = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, t.Any]:
-        return {"action": self.action, "object": self.what, "reasons": list(self.reasons), "about": {"kind": "Registration"}}
+        about = {"kind": "Registration"}
+        return {"action": self.action, "object": self.what, "reasons": list(self.reasons), "about": about, "digest": digest([self.body, self.target])}
 
 
 def describe(team: Team) -> str:
@@ -226,6 +230,19 @@ def departure(team: Team, live: Object) -> EntraChange:
         "web": {"redirectUris": [uri for uri in _redirect_uris(live) if uri not in uris]},
     }
     return EntraChange("update_application", "update", describe(team), tuple(reasons), body, before=_face(live, body))
+
+
+def own_secrets(team: Team, application: Object) -> list[str]:
+    """Key ids of the client secrets that carry the team's name."""
+    return [str(item["keyId"]) for item in application.get("passwordCredentials") or [] if item.get("displayName") == team.unique_name]
+
+
+def federated_name(team: Team) -> str:
+    """URL-friendly, 120 characters at most, never changed once set (learn.microsoft.com/graph, federatedidentitycredential)."""
+    name = team.unique_name.replace(".", "-")
+    if len(name) <= MAX_FEDERATED_NAME:
+        return name
+    return f"{name[: MAX_FEDERATED_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def principal_departure(team: Team, live: Object | None) -> EntraChange | None:

@@ -10,6 +10,8 @@ list of texts; no secret is one: of a Secret only the names of the keys that cha
 
 from __future__ import annotations
 
+import hashlib
+import json
 import typing as t
 import urllib.parse
 
@@ -30,6 +32,18 @@ def change_facts(before: Object | None, after: Object | None) -> dict[str, t.Any
         old, new = ((part or {}).get("data") or {} for part in (before, after))
         return {**told, "keys": sorted(key for key in new if old.get(key) != new[key])}
     return {**told, "before": facts(before), "after": facts(after)}
+
+
+def digest(content: t.Any) -> str:
+    """Equal for equal content: reasons tell people of the first difference, and shorten what is long."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def object_digest(obj: Object | None) -> str:
+    """Of an object as it will be; of a Secret, whose values may be new each time, the names of its keys."""
+    if obj is not None and obj.get("kind") == "Secret":
+        obj = {**obj, **{part: sorted(obj[part]) for part in ("data", "stringData") if obj.get(part)}}
+    return digest(obj)
 
 
 def facts(obj: Object | None) -> Facts:

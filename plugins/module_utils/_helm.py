@@ -57,6 +57,11 @@ class Release:
     manifest: str = ""  # what Helm rendered; hooks are elsewhere
 
     @property
+    def leaving(self) -> bool:
+        """Whether somebody began to uninstall it, and didn't come to the end (or had its history kept)."""
+        return self.status.startswith("uninstall")
+
+    @property
     def finished(self) -> bool:
         """Whether Helm ended its work on it; a killed or failed run leaves another status behind."""
         return self.status == "deployed"
@@ -80,6 +85,21 @@ def newest_release(kube: Kube, namespace: str, name: str) -> Release | None:
         record=record,
         manifest=str(body.get("manifest") or ""),
     )
+
+
+def reopen(kube: Kube, release: Release) -> None:
+    """Let an uninstallation that was killed be done again.
+
+    kubernetes.core takes a release that is ``uninstalling`` for one that is gone, and Helm would go on with it.
+    """
+    body = _decode(release.record)
+    body["info"] = {**(body.get("info") or {}), "status": "failed"}
+    stored = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(body).encode()))).decode()
+    operations: list[Object] = [
+        {"op": "add", "path": "/data/release", "value": stored},
+        {"op": "add", "path": "/metadata/labels/status", "value": "failed"},
+    ]
+    kube.patch(release.record, operations)
 
 
 def release_objects(team: Team, release: Release) -> list[Object]:

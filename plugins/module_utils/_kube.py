@@ -111,9 +111,11 @@ Words = list[str]
 class Kube:
     """One cluster. Safe to use from several threads."""
 
-    def __init__(self, client: t.Any, where: str) -> None:
+    def __init__(self, client: t.Any, where: str, uid: str = "") -> None:
         self._client = client
         self.where = where
+        # Which cluster this is, for whoever compares: by the inventory's word, which was proven, else where it answers.
+        self.identity = uid or str(client.configuration.host)
 
     # --- reading -----------------------------------------------------------------------------------------------------
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
@@ -140,22 +142,21 @@ class Kube:
         return items
 
     def resources(self) -> tuple[Resources, Words]:
-        """Every kind that can be listed, in the version that its group prefers; and the groups that didn't answer."""
-        found: Resources = []
+        """Every kind that can be listed, once, in the version that its group prefers if that has it; and the versions that didn't answer."""
+        found: dict[tuple[str, str], Resource] = {}
         silent: Words = []
         groups = self._call("GET", "/apis", what="list the API's groups").get("groups") or []
-        for version in ("v1", *(str(group["preferredVersion"]["groupVersion"]) for group in groups)):
+        for version in ("v1", *(version for group in groups for version in _versions(group))):
             try:
                 served = self._call("GET", _base(version), what=f"list the kinds of {version}").get("resources") or []
             except ClusterError:
                 silent.append(version)  # an aggregated API whose server is down, say
                 continue
-            found += [
-                Resource(version, str(item["kind"]), str(item["name"]), bool(item.get("namespaced")))
-                for item in served
-                if "/" not in item["name"] and "list" in (item.get("verbs") or [])
-            ]
-        return found, silent
+            for item in served:
+                if "/" not in item["name"] and "list" in (item.get("verbs") or []):
+                    resource = Resource(version, str(item["kind"]), str(item["name"]), bool(item.get("namespaced")))
+                    found.setdefault((version.rpartition("/")[0], resource.plural), resource)
+        return list(found.values()), silent
 
     def find(self, resource: Resource, namespace: str = "", labels: t.Mapping[str, str] | None = None) -> Objects:
         """Objects of any kind, all namespaces when empty; like ``list``."""
@@ -345,7 +346,7 @@ def _connect(ref: ClusterRef) -> Kube:
         raise _translate(exc, where, "discover the API") from exc
     finally:
         kube_config._cleanup_temp_files()
-    kube = Kube(client, where)
+    kube = Kube(client, where, ref.uid)
     _check_uid(kube, ref)
     return kube
 
@@ -436,6 +437,12 @@ def _dry(dry_run: bool) -> dict[str, str]:
 
 def _path_of(obj: Object) -> str:
     return _path(obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+
+def _versions(group: Object) -> Words:
+    """Versions of an API group, the one that it prefers first."""
+    preferred = str(group["preferredVersion"]["groupVersion"])
+    return [preferred, *(str(item["groupVersion"]) for item in group.get("versions") or [] if item["groupVersion"] != preferred)]
 
 
 def _base(api_version: str) -> str:

@@ -24,6 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import namespace_manifest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team, span
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import foreign_reason, plan_deletion
+from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import OUR_KINDS, PAGE_KIND
 
 LEAVES = "the team is being offboarded"
 LEFT_TIMEOUT_S = 60.0  # pods that end, a namespace that is emptied
@@ -31,6 +32,7 @@ POLL_S = 0.5
 # What Kubernetes puts into each namespace, and what comes and goes by itself.
 _EVERYWHERE = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 _BY_THEMSELVES = ("Event", "PodMetrics")
+_PRUNED = tuple(kind for _version, kind in (*OUR_KINDS, PAGE_KIND))
 
 
 # --- quarantine ---------------------------------------------------------------------------------------------------------------
@@ -44,13 +46,15 @@ def quarantine(team: Team, routes: t.Collection[Object], now: datetime.datetime)
     length = span(team.quarantine)
     if not length or not routes:
         return None
-    since = quarantined_since(routes) or now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = quarantined_since(routes)
     try:
         begun = datetime.datetime.fromisoformat(since)
-    except ValueError:  # somebody else's word
-        begun = now
-    if begun.tzinfo is None:
+    except ValueError:
+        begun = None
+    if begun is not None and begun.tzinfo is None:
         begun = begun.replace(tzinfo=datetime.UTC)
+    if begun is None or begun > now:  # it begins; or it is somebody else's word, or a clock's that went wrong, for which nobody is to wait for years
+        since, begun = now.strftime("%Y-%m-%dT%H:%M:%SZ"), now
     until = begun + length
     return (since, until) if until > now else None
 
@@ -99,7 +103,10 @@ def remove_namespace(team: Team, journal: Journal) -> list[str]:
     if found or silent:
         what = [describe(obj) for obj in found[:5]] + (["and more"] if len(found) > 5 else []) + [f"{version} doesn't answer" for version in silent]
         return [f"Namespace {team.namespace} stays, for it isn't empty: {', '.join(what)}."]
-    journal.carry_out(plan_deletion(live, f"{LEAVES}; we made it, and it is empty"))
+    try:
+        journal.carry_out(plan_deletion(live, f"{LEAVES}; we made it, and it is empty"))
+    except ForbiddenError as exc:
+        return [f"Namespace {team.namespace} stays: {exc}"]
     return []
 
 
@@ -107,18 +114,32 @@ def _contents(kube: Kube, team: Team) -> tuple[Objects, list[str]]:
     """Whatever is in the team's namespace and isn't about to go with the team; API groups that didn't answer."""
     resources, silent = kube.resources()
     found: Objects = []
+    homely = {(_group(resource.api_version), resource.kind) for resource in resources if resource.namespaced}
     for resource in resources:
         if resource.namespaced and resource.kind not in _BY_THEMSELVES:
-            found += [obj for obj in kube.find(resource, team.namespace) if not _goes(team, obj)]
+            found += [obj for obj in kube.find(resource, team.namespace) if not _goes(team, obj, homely)]
     return found, silent
 
 
-def _goes(team: Team, obj: Object) -> bool:
+def _goes(team: Team, obj: Object, homely: t.Collection[tuple[str, str]]) -> bool:
+    """Whether it goes with the team: to bear our labels isn't enough, for a copy bears them too. ``homely``: (group, kind) of what is in namespaces."""
     meta = obj["metadata"]
-    labels = meta.get("labels") or {}
-    helm = labels.get("owner") == "helm" and labels.get("name") == team.release
-    owned = bool(meta.get("ownerReferences"))  # with its owner, which is listed as well
-    return helm or owned or team.labels.items() <= labels.items() or (obj["kind"], meta["name"]) in _EVERYWHERE
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    if meta.get("deletionTimestamp") or (obj["kind"], meta["name"]) in _EVERYWHERE:
+        return True
+    if team.owner_labels().items() <= labels.items():
+        return obj["kind"] in _PRUNED or (obj["kind"] == "Secret" and meta["name"] in (team.proxy_secret, team.store_secret))
+    if (labels.get("owner") == "helm" and labels.get("name") == team.release) or annotations.get("meta.helm.sh/release-name") == team.release:
+        return True
+    if obj["kind"] == "Endpoints" and "endpoints.kubernetes.io/managed-by" in labels:
+        return True  # with its Service, which is listed as well; it has no owner
+    # With its owners, which are listed as well. One outside the namespace (a Node, say) doesn't go with it.
+    owners = meta.get("ownerReferences") or []
+    return bool(owners) and all((_group(owner.get("apiVersion", "")), owner.get("kind")) in homely for owner in owners)
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
 
 
 def _marked(team: Team) -> Object:

@@ -17,7 +17,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForeignObjectError
-from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import change_facts
+from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import change_facts, object_digest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import FIELD_MANAGER, OWNER_LABEL_PREFIX, QUARANTINE_ANNOTATION, REMOVAL_ANNOTATION
 
@@ -86,7 +86,7 @@ class Change:
 
     def to_dict(self) -> dict[str, t.Any]:
         about = change_facts(self.live, self.desired)
-        return {"action": self.action, "object": self.name, "reasons": list(self.reasons), "about": about}
+        return {"action": self.action, "object": self.name, "reasons": list(self.reasons), "about": about, "digest": object_digest(self.desired)}
 
 
 def plan_object(desired: Object, live: Object | None, adopt: t.Collection[str] = ()) -> Change | None:

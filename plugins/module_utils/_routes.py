@@ -17,13 +17,14 @@ All of it stands between the widening and the narrowing of the team's claim (`_c
 
 from __future__ import annotations
 
+import functools
 import time
 import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._claims import Claims
 from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, quarantined_since, route_verdict
-from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError
+from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError, ProbeError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION, gateway_manifests, is_app_route
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, COOKIE_PREFIXES, PROBE_PATH, App, Team, span
@@ -45,8 +46,9 @@ OUR_KINDS = (
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
 )
-# Only where a team may be, or have been, in quarantine: other identities needn't be able to list them.
+# Where no team is ever in quarantine the identity needn't be able to list them.
 PAGE_KIND = ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter")
+_STRANGER = "nobody-gateway-auth"  # a host that no app has
 _NOBODYS_PATH = "/.gateway-auth/nobody"  # which only an app's own route takes
 
 
@@ -59,10 +61,11 @@ def probe_client(team: Team, kube: Kube) -> ProbeClient:
 class Routes:
     """One team's routes: plan everything, then carry it out in the only safe order."""
 
-    def __init__(self, team: Team, journal: Journal, probe: ProbeClient, *, leaves: str = "") -> None:
-        """``leaves``: why the team's routes go, where that isn't the inventory's word on an app."""
+    def __init__(self, team: Team, journal: Journal, probe: ProbeClient, *, leaves: str = "", backends: t.Collection[str] = ()) -> None:
+        """``leaves``: why the team's routes go, where that isn't the inventory's word on an app; ``backends``: namespaces of its apps' Services."""
         self.team = team
         self._leaves = leaves
+        self._backends = backends
         self.kube: Kube = journal.kube
         self.journal = journal
         self.probe = probe
@@ -114,7 +117,7 @@ class Routes:
         for obj in sorted(routes, key=_removal_order):
             self.journal.carry_out(plan_deletion(obj, reason))
         if not self.journal.check:
-            at_once(lambda host: self._await_nobody(host, _NOBODYS_PATH), sorted({host for obj in routes for host in _hosts(obj)}))
+            at_once(self._await_nobody, sorted({host for obj in routes for host in _hosts(obj)}))
 
     def take_pages_over(self) -> None:
         """The passthrough routes that somebody made by hand, before their proxy becomes ours.
@@ -135,8 +138,12 @@ class Routes:
         live: dict[Key, Object] = {}
         for api_version, kind in OUR_KINDS:
             live.update({_key(obj): obj for obj in self._marked(api_version, kind)})
-        if self._leaves or span(self.team.quarantine) or quarantined_since(live.values()):
+        quarantine = self._leaves or span(self.team.quarantine) or quarantined_since(live.values())
+        try:
             live.update({_key(obj): obj for obj in self._marked(*PAGE_KIND)})
+        except ForbiddenError:
+            if quarantine:
+                raise
         for key, obj in self.desired.items():
             if key not in live:
                 found = self.kube.get(obj["apiVersion"], obj["kind"], key[2], key[1])
@@ -154,7 +161,7 @@ class Routes:
         except ForbiddenError:
             # Without the cluster-wide right a grant left in a namespace that no app uses any more isn't found. It grants routes of
             # the team's namespace the way to one Service, and no route leads there.
-            places = sorted({key[1] for key in self.desired if key[0] == kind})
+            places = sorted({*self._backends, *(key[1] for key in self.desired if key[0] == kind)})
             return [obj for place in places for obj in self.kube.list(api_version, kind, place, mark)]
 
     def _is_app_route(self, key: Key) -> bool:
@@ -209,12 +216,30 @@ class Routes:
     def _await_refusals(self, host: str) -> None:
         wait_refused(self.probe, host, PROBE_PATH, consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
 
-    def _await_nobody(self, host: str, path: str) -> None:
+    def _await_nobody(self, host: str) -> None:
         """Until the host has no route to an app of ours any more. A team can leave after its Gateway."""
         gateway = self.team.gateway
         if self._leaves and self.kube.get("gateway.networking.k8s.io/v1", "Gateway", gateway.name, gateway.namespace) is None:
             return
-        wait_answer(self.probe, host, path, self._is_gone, "to answer HTTP 404", consecutive=CONSECUTIVE_REFUSALS, timeout=REFUSAL_TIMEOUT_S)
+        stranger = f"{_STRANGER}.{host.partition('.')[2]}"
+        everybodys = functools.cache(lambda: self._status_of(stranger))
+        expected = "to answer HTTP 404, or as a host that nobody has"
+        wait_answer(
+            self.probe,
+            host,
+            _NOBODYS_PATH,
+            lambda answer: self._is_gone(answer, everybodys),
+            expected,
+            consecutive=CONSECUTIVE_REFUSALS,
+            timeout=REFUSAL_TIMEOUT_S,
+        )
+
+    def _status_of(self, host: str) -> int:
+        """The status with which the gateway answers for a host, 0 when it doesn't."""
+        try:
+            return self.probe.request(host, "/").status
+        except ProbeError:
+            return 0
 
     def _await_routes(self, routes: list[Object]) -> None:
         self._await(routes, lambda obj: route_verdict(obj, self.team.gateway))
@@ -249,7 +274,7 @@ class Routes:
                 self._remove(stale, obj)
         # Of passthrough routes too: a run that was killed here has deleted the app's route already, but Envoy may still have it.
         served = {host for key, obj in live.items() if key in self.desired and self._is_app_route(key) for host in _hosts(obj)}
-        at_once(lambda host: self._await_nobody(host, "/"), sorted({host for obj in routes for host in _hosts(obj)} - served))
+        at_once(self._await_nobody, sorted({host for obj in routes for host in _hosts(obj)} - served))
         # Before the next app of the host is proven; not sooner, for with a route of its own left the host is in nobody else's hands.
         kept = {app.hostname for app in self.team.apps}
         for obj in routes:
@@ -260,11 +285,17 @@ class Routes:
         self.claims.carry_out(plan_deletion(obj, self._removal_reason(obj)))
         stale.remove(obj)
 
-    def _is_gone(self, answer: Answer) -> bool:
-        """No route, or another team's door: its proxy sets a cookie of its own name."""
+    def _is_gone(self, answer: Answer, everybodys: t.Callable[[], int]) -> bool:
+        """No route; or another team's door, whose proxy sets a cookie of its own name; or somebody's route for every host of the domain.
+
+        Only where that one lets the request in or sends it elsewhere: an error may be our own policy's. While ours stands, it sets our cookie.
+        """
         cookies = [value.partition("=")[0] for name, value in answer.headers if name.lower() == "set-cookie"]
         ours, proxies = self.team.cookie_name, tuple(COOKIE_PREFIXES.values())
-        return answer.status == 404 or any(name.startswith(proxies) and name != ours and not name.startswith(f"{ours}_") for name in cookies)
+        own = [name for name in cookies if name == ours or name.startswith(f"{ours}_")]
+        if answer.status == 404 or any(name.startswith(proxies) and name not in own for name in cookies):
+            return True
+        return not own and answer.status < 400 and answer.status == everybodys()
 
     def _remove_rest(self, stale: list[Object]) -> None:
         for obj in sorted(stale, key=_removal_order):

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import hashlib
 import json
 import typing as t
 
+from ansible_collections.platform.gateway_auth.plugins.module_utils._facts import digest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team
 
 Object = dict[str, t.Any]
@@ -57,7 +57,9 @@ def team_plan(team: Team, phases: collections.abc.Sequence[Object], waivers: col
     changes = [change for phase in phases for change in phase.get("changes") or []]
     failures = [str(phase.get("msg") or "") for phase in phases if phase.get("failed")]
     lines = words(team, changes)
+    cluster = next((str(phase["data"]["cluster"]) for phase in phases if (phase.get("data") or {}).get("cluster")), "")
     return {
+        "cluster": cluster,
         "changed": bool(changes),
         "failed": bool(failures),
         "error": failures[0] if failures else "",
@@ -66,14 +68,13 @@ def team_plan(team: Team, phases: collections.abc.Sequence[Object], waivers: col
         "changes": [{key: change[key] for key in ("action", "object", "reasons")} for change in changes],
         "findings": [str(finding) for phase in phases for finding in (phase.get("data") or {}).get("findings") or []],
         "waivers": list(waivers),
-        "fingerprint": fingerprint(changes),
+        "fingerprint": fingerprint(changes, cluster),
     }
 
 
-def fingerprint(changes: collections.abc.Sequence[Object]) -> str:
-    """Equal for equal changes: what ``onboard_team -e plan=`` compares."""
-    told = [[change["action"], change["object"], list(change["reasons"])] for change in changes]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+def fingerprint(changes: collections.abc.Sequence[Object], cluster: str) -> str:
+    """Equal for equal changes of one cluster, to the last byte of what is written: what ``onboard_team -e plan=`` compares."""
+    return digest([cluster, [[change["action"], change["object"], list(change["reasons"]), change.get("digest")] for change in changes]])
 
 
 def departures(told: Object, now: Object) -> list[str]:
@@ -82,7 +83,9 @@ def departures(told: Object, now: Object) -> list[str]:
     parts = [f"it lacks {action} {name}" for action, name in after if (action, name) not in before]
     parts += [f"{action} {name} is not needed any more" for action, name in before if (action, name) not in after]
     parts += [f"{action} {name} has other reasons" for action, name in after if (action, name) in before and before[action, name] != after[action, name]]
-    return parts or ["the order differs"]
+    if told.get("cluster") != now.get("cluster"):
+        parts = [f"it is for cluster {told.get('cluster')}, and this is {now.get('cluster')}"]
+    return parts or ["the order, or what is written beyond the reasons, differs"]
 
 
 def words(team: Team, changes: collections.abc.Sequence[Object]) -> list[Line]:

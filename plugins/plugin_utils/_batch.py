@@ -60,6 +60,7 @@ class BatchAction(ActionBase):
     _supports_async = False
 
     OPTIONS: t.ClassVar[dict[str, t.Any]] = {}
+    FAILED_TOO: t.ClassVar[bool] = False  # for what tells of phases, in an ``always`` section
 
     # Options every phase takes; `adopt` is the control of the same name, `only` the hosts that the phase is for.
     _COMMON: t.ClassVar[dict[str, t.Any]] = {
@@ -80,8 +81,9 @@ class BatchAction(ActionBase):
         self.want_diff = bool(self._task.diff)
         _unused, self.options = self.validate_argument_spec({**self._COMMON, **self.OPTIONS})
         models = self.options["models"]
-        hosts = [host for host in self.task_vars["ansible_play_batch"] if host in models]
-        missing = [host for host in self.task_vars["ansible_play_batch"] if host not in models]
+        batch = self.task_vars["ansible_play_hosts_all" if self.FAILED_TOO else "ansible_play_batch"]
+        hosts = [host for host in batch if host in models]
+        missing = [host for host in batch if host not in models]
         if missing:
             raise AnsibleActionFail(f"No compiled model for {', '.join(missing)}: role gateway_auth must run before this task.")
         only = self.options["only"]

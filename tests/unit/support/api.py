@@ -110,6 +110,8 @@ class Api:
         self.violations: list[str] = []
         self.read_only = False
         self.forbidden: set[str] = set()  # plurals that may not be read
+        self.at_home: set[str] = set()  # plurals that may be listed in a namespace alone
+        self.undeletable: set[str] = set()  # plurals that may not be deleted
         self.denied: set[tuple[str, str]] = set()  # (verb, plural) that a review denies
         self.unserved: set[str] = set()  # plurals whose CRD isn't there
         self.silent: set[str] = set()  # paths of API groups whose own server is down
@@ -274,7 +276,7 @@ class Api:
     # --- reading -----------------------------------------------------------------------------------------------------
     def _read(self, request: Request, version: str, plural: str, namespace: str, name: str, sub: str) -> t.Any:
         kind = KINDS[(version, plural)][0]
-        if plural in self.forbidden:
+        if plural in self.forbidden or (plural in self.at_home and not namespace):
             group = version.rpartition("/")[0]
             verb = "get" if name else "list"
             raise Refusal(403, f'{plural} is forbidden: User "unit" cannot {verb} resource "{plural}" in API group "{group}"', "Forbidden")
@@ -434,6 +436,8 @@ class Api:
         wanted = ((request.body or {}).get("preconditions") or {}).get("uid")
         if wanted and wanted != stored["metadata"]["uid"]:
             raise Refusal(409, f"the UID in the precondition ({wanted}) does not match the UID in record", "Conflict")
+        if plural in self.undeletable:
+            raise Refusal(403, f'{plural} "{request.name}" is forbidden: User "unit" cannot delete resource "{plural}"', "Forbidden")
         if not request.dry_run:
             del self.objects[key]
         return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -675,6 +679,9 @@ def _without(node: t.Any, key: str) -> t.Any:
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------------
 
+_GROUPS: dict[str, list[str]] = {}
+for _version in sorted({version for version, _plural in KINDS} - {"v1"}):
+    _GROUPS.setdefault(_version.partition("/")[0], []).append(_version)
 # What kubernetes.core's client factory asks when it makes a client; the engine itself needs no discovery.
 _DISCOVERY: dict[str, Object] = {
     "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.4"},
@@ -683,8 +690,12 @@ _DISCOVERY: dict[str, Object] = {
         "kind": "APIGroupList",
         "apiVersion": "v1",
         "groups": [
-            {"name": version.partition("/")[0], "versions": [], "preferredVersion": {"groupVersion": version, "version": version.partition("/")[2]}}
-            for version in sorted({version for version, _plural in KINDS} - {"v1"})
+            {
+                "name": group,
+                "versions": [{"groupVersion": version, "version": version.partition("/")[2]} for version in versions],
+                "preferredVersion": {"groupVersion": versions[0], "version": versions[0].partition("/")[2]},
+            }
+            for group, versions in _GROUPS.items()
         ],
     },
 }

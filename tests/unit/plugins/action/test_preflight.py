@@ -71,7 +71,8 @@ def test_all_is_well(api: Api, kubeconfig: str, tmp_path: pathlib.Path, check: b
     given = models(kubeconfig, "team-a", "team-b", **VOUCHED)
     _platform(api, given)
     for outcome in _run(given, check=check).values():
-        assert not outcome["failed"] and not outcome["changed"] and outcome["data"] == {"findings": []} and outcome["msg"] == ""
+        assert not outcome["failed"] and not outcome["changed"] and outcome["data"]["findings"] == [] and outcome["msg"] == ""
+        assert outcome["data"]["cluster"].startswith("http"), "what a plan is for"
     assert _asked(tmp_path) == ["version", "show"], "the tool and the chart once for all teams"
 
 
@@ -256,3 +257,21 @@ def test_azure_azcollection_is_wanted_where_it_is_used(
     assert wanted == packages
     assert ("It isn't there. Install it." in outcome["msg"]) is bool(packages)
     assert outcome["failed"] or not packages
+
+
+@pytest.mark.parametrize(
+    ("length", "release", "asked"),
+    [("0d", True, ["version"]), ("7d", True, []), ("0d", False, [])],
+    ids=["it will uninstall", "into quarantine", "no release"],
+)
+def test_whoever_takes_a_team_away_needs_helm_where_it_will_run(
+    api: Api, kubeconfig: str, tmp_path: pathlib.Path, helm: t.Callable[[str], None], length: str, release: bool, asked: list[str]
+) -> None:
+    """Else the run would end between the routes and the release."""
+    given = models(kubeconfig, quarantine=length, **VOUCHED)
+    _platform(api, given, releases=release)
+    assert not _run(given, phase="offboard")["team-a"]["failed"]
+    assert _asked(tmp_path) == asked
+    helm("v3.10.0")
+    outcome = _run(given, phase="offboard")["team-a"]
+    assert outcome["failed"] is bool(asked) and (not asked or "3.18" in outcome["msg"])

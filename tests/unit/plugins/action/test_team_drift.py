@@ -42,7 +42,14 @@ def test_each_reason_is_named_and_only_its_team_fails(api: Api, kubeconfig: str)
 def test_what_stops_a_phase_is_told(api: Api, kubeconfig: str) -> None:
     outcome = _run(kubeconfig, Outcome(changes=[CHANGE]), Outcome(failed=True, msg="Secret n/s exists and is not ours."))["team-a"]
     assert outcome["failed"] and "Secret n/s exists and is not ours." in outcome["msg"]
-    assert outcome["data"]["drift"]
+    assert outcome["data"]["drift"] and CHANGE["reasons"][0] in outcome["msg"]
+
+
+def test_a_team_that_failed_before_is_told_as_well(api: Api, kubeconfig: str) -> None:
+    phases = [{"teams": {"team-a": Outcome(failed=True, msg="no right", changes=[CHANGE]).to_dict()}}]
+    options = {"models": models(kubeconfig, "team-a", "team-b"), "phases": phases, "known": KNOWN}
+    teams = run_action(ActionModule, options, check=True, variables={"ansible_play_batch": ["team-b"]})["teams"]
+    assert "no right" in teams["team-a"]["msg"] and not teams["team-b"]["failed"]
 
 
 def test_a_team_that_no_inventory_has(api: Api, kubeconfig: str) -> None:

@@ -66,6 +66,22 @@ def test_anything_else_ends_it(kubeconfig: str, confirm: t.Any) -> None:
         _run(models(kubeconfig, "team-a", "team-b"), "confirm", confirm=confirm)
 
 
+def test_a_team_that_is_no_more_in_question_may_be_named(kubeconfig: str) -> None:
+    """It is protected, or it failed before: what was typed for both still holds for the other."""
+    given = {"team-a": team_model(kubeconfig, deletion_protection=True), "team-b": team_model(kubeconfig, "team-b")}
+    assert not _run(given, "confirm", confirm="team-a,team-b")["team-b"]["failed"]
+    with pytest.raises(AnsibleActionFail, match=r"Expected -e confirm=team-b,.*found team-b, team-c"):
+        _run(given, "confirm", confirm="team-b,team-c")
+
+
+def test_what_was_typed_until_the_time_was_up_is_no_answer(kubeconfig: str, answers: list[t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible gives it as if it had been sent."""
+    monkeypatch.setattr(team_offboard, "ANSWER_TIMEOUT_S", 0)
+    answers.append(b"team-a")
+    with pytest.raises(AnsibleActionFail, match=r"No answer within 0 s\. Nothing was changed"):
+        _run(models(kubeconfig), "confirm")
+
+
 def test_it_is_asked_for_at_the_terminal(kubeconfig: str, answers: list[t.Any]) -> None:
     answers.append(b"team-a\n")
     assert not _run(models(kubeconfig), "confirm")["team-a"]["failed"]

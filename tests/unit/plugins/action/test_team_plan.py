@@ -64,6 +64,14 @@ def test_a_plan_that_holds_and_one_that_does_not(tmp_path: pathlib.Path) -> None
         assert word in broken["teams"]["team-a"]["msg"]
 
 
+def test_a_plan_of_another_shape_is_an_error(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "plan.json"
+    for teams in ([], {"team-a": []}, None):
+        path.write_text(json.dumps({"schema": 1, "teams": teams}))
+        with pytest.raises(AnsibleActionFail, match=r"'teams'.*plan_team"):
+            _run(Outcome(), expected=str(path))
+
+
 def test_a_plan_of_other_teams_or_not_made_to_its_end(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "plan.json"
     _run(Outcome(failed=True, msg="Service x is missing."), dest=[str(path)])

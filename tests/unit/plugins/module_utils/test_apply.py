@@ -196,7 +196,10 @@ def test_a_note_counts_as_a_change(kube: Kube) -> None:
     assert not journal.changed
     journal.note("upgrade", "Helm release n/r", ["value a: 1 -> 2"], {"kind": "Release"}, before="a: 1\n", after="a: 2\n")
     assert journal.changed
-    assert journal.listing() == [{"action": "upgrade", "object": "Helm release n/r", "reasons": ["value a: 1 -> 2"], "about": {"kind": "Release"}}]
+    (told,) = journal.listing()
+    assert (told["action"], told["object"], told["reasons"], told["about"]) == ("upgrade", "Helm release n/r", ["value a: 1 -> 2"], {"kind": "Release"})
+    journal.note("upgrade", "Helm release n/r", ["value a: 1 -> 2"], {"kind": "Release"}, content={"a": 2})
+    assert journal.listing()[1]["digest"] != told["digest"]
     assert (journal.diff()[0]["before"], journal.diff()[0]["after"]) == ("a: 1\n", "a: 2\n")
 
 

@@ -13,6 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_app
+from ansible_collections.platform.gateway_auth.plugins.module_utils import _entra_plan as planning
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_app import Settled
 from ansible_collections.platform.gateway_auth.plugins.module_utils._entra_plan import LiveRegistration
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import (
@@ -249,6 +250,33 @@ def test_teams_that_share_one_each_own_their_part(double: Double) -> None:
     forget(double)
     assert _entra_app.remove(client, smaller, _entra_app.read(client, smaller), check=False) == [], "gone is gone"
     assert writes(double) == [] and present(graph(double), second).changes == []
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["live", "check mode"])
+def test_what_only_the_team_signed_in_with_leaves_with_it(double: Double, check: bool) -> None:
+    first, second, _where = _sharing(double)
+    for team in (first, second):
+        present(graph(double), team, adopt=["all"])
+    client = graph(double)
+    application = _entra_app.read(client, first).application or {}
+    path = f"/applications/{application['id']}"
+    for name in (first.unique_name, second.unique_name, "by hand"):
+        client.create(f"{path}/addPassword", {"passwordCredential": {"displayName": name}}, what="add a secret")
+    for team in (first, second):
+        body = {"issuer": "https://oidc.example.com", "subject": team.workload_subject, "audiences": ["api://AzureADTokenExchange"]}
+        client.upsert(f"{path}/federatedIdentityCredentials(name='{planning.federated_name(team)}')", body, what="trust")
+
+    def left() -> tuple[list[str], list[str]]:
+        found = _entra_app.read(client, second).application or {}
+        trusts = client.list(f"{path}/federatedIdentityCredentials", what="list")
+        return sorted(item["displayName"] for item in found["passwordCredentials"]), sorted(item["name"] for item in trusts)
+
+    everything = left()
+    changes = _entra_app.remove(graph(double, read_only=check), first, _entra_app.read(client, first), check=check)
+    assert [change.operation for change in changes] == ["remove_password", "remove_trust", "update_principal", "update_application"]
+    assert left() == (everything if check else (sorted(["by hand", second.unique_name]), [planning.federated_name(second)]))
+    again = _entra_app.remove(client, first, _entra_app.read(client, first), check=False)
+    assert bool(again) is check, "gone is gone"
 
 
 def test_whoever_undoes_our_part_of_a_shared_one_at_the_same_time_is_told_of(double: Double) -> None:

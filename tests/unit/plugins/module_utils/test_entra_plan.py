@@ -61,7 +61,9 @@ def test_every_change_says_why_and_what_it_replaces(case: Case) -> None:
     assert positions == sorted(positions)
     for change in planned:
         assert change.reasons and all(change.reasons)
-        assert change.to_dict() == {"action": change.action, "object": change.what, "reasons": list(change.reasons), "about": {"kind": "Registration"}}
+        told = change.to_dict()
+        assert told.pop("digest") != dataclasses.replace(change, body={**change.body, "more": 1}).to_dict()["digest"]
+        assert told == {"action": change.action, "object": change.what, "reasons": list(change.reasons), "about": {"kind": "Registration"}}
         if change.operation.startswith("update"):
             there = (found.application if "application" in change.operation else found.principal) or {}
             assert set(change.before) == set(change.body), "the diff shows what each property was"

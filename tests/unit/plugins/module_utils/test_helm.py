@@ -49,6 +49,21 @@ def test_a_real_record(api: Api, kube: Kube, recorded: str, name: str) -> None:
     assert _helm.upgrade_reasons(release, "10.7.0", TINY) == [], "null values included"
 
 
+@pytest.mark.parametrize(("recorded", "name"), [("helm3", "tiny3"), ("helm4", "tiny")])
+def test_an_uninstallation_that_was_killed_can_be_done_again(api: Api, kube: Kube, recorded: str, name: str) -> None:
+    record = live(recorded)
+    body = _helm._decode(record)
+    record["metadata"]["labels"]["status"] = body["info"]["status"] = "uninstalling"
+    record["data"]["release"] = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(body).encode()))).decode()
+    api.seed(record)
+    release = _helm.newest_release(kube, NAMESPACE, name)
+    assert release is not None and release.leaving
+    _helm.reopen(kube, release)
+    again = _helm.newest_release(kube, NAMESPACE, name)
+    assert again is not None and not again.leaving and again.status == "failed" == again.record["metadata"]["labels"]["status"]
+    assert _helm._decode(again.record) == {**body, "info": {**body["info"], "status": "failed"}}, "nothing else of it changes"
+
+
 def test_no_release(api: Api, kube: Kube) -> None:
     assert _helm.newest_release(kube, NAMESPACE, RELEASE) is None
 

@@ -40,7 +40,8 @@ def _route(since: str = "") -> Object:
         pytest.param("7d", [_route("2026-11-19T12:00:00Z")], None, id="it is over"),
         pytest.param("0d", [_route("2026-11-26T11:00:00Z")], None, id="cut short"),
         pytest.param("30d", [_route("2026-11-19T12:00:00Z")], ("2026-11-19T12:00:00Z", "2026-12-19T12:00:00+00:00"), id="made longer"),
-        pytest.param("7d", [_route("yesterday")], ("yesterday", "2026-12-03T12:00:00+00:00"), id="no time"),
+        pytest.param("7d", [_route("yesterday")], ("2026-11-26T12:00:00Z", "2026-12-03T12:00:00+00:00"), id="no time"),
+        pytest.param("7d", [_route("2036-11-26T12:00:00Z")], ("2026-11-26T12:00:00Z", "2026-12-03T12:00:00+00:00"), id="the future"),
         pytest.param("7d", [_route("2026-11-20")], ("2026-11-20", "2026-11-27T00:00:00+00:00"), id="a day"),
     ],
 )
@@ -95,7 +96,12 @@ LEAVING: list[Object] = [
     release_record(TEAM),
     {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": HOME}, "data": {}},
     {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": HOME}},
-    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": HOME, "ownerReferences": [{"kind": "ReplicaSet", "name": "r"}]}, "spec": {}},
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": HOME, "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "r"}]},
+        "spec": {},
+    },
 ]
 
 
@@ -131,6 +137,46 @@ def test_a_namespace_stays_with_a_reason(api: Api, kube: Kube, stays: str, why: 
     (finding,) = _offboard.remove_namespace(TEAM, journal)
     assert finding.startswith(why)
     assert not journal.changed and api.find("Namespace", HOME) is not None
+
+
+@pytest.mark.parametrize(
+    "stays",
+    [
+        pytest.param({"kind": "Secret", "labels": TEAM.owner_labels()}, id="a copy of a Secret of ours"),
+        pytest.param({"kind": "ConfigMap", "labels": TEAM.labels}, id="what bears our labels"),
+        pytest.param({"kind": "ConfigMap", "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n"}]}, id="owned from outside"),
+        pytest.param({"kind": "ConfigMap", "annotations": {"meta.helm.sh/release-name": "another"}}, id="of another release"),
+    ],
+)
+def test_what_would_not_go_with_the_team_keeps_the_namespace(api: Api, kube: Kube, stays: Object) -> None:
+    _namespace(api, ours=True)
+    api.seed({"apiVersion": "v1", "kind": stays["kind"], "metadata": {"name": "x", "namespace": HOME, **stays}, "data": {}})
+    (finding,) = _offboard.remove_namespace(TEAM, Journal(kube, check=False))
+    assert f"isn't empty: {stays['kind']} {HOME}/x" in finding and api.find("Namespace", HOME) is not None
+
+
+@pytest.mark.parametrize(
+    "goes",
+    [
+        pytest.param({"kind": "ConfigMap", "annotations": {"meta.helm.sh/release-name": TEAM.release}}, id="of the release"),
+        pytest.param({"kind": "ConfigMap", "deletionTimestamp": "2026-11-26T12:00:00Z"}, id="about to go"),
+        pytest.param({"kind": "HTTPRoute", "labels": TEAM.owner_labels()}, id="a route that check mode leaves"),
+        pytest.param({"kind": "Secret", "name": TEAM.store_secret, "labels": TEAM.owner_labels()}, id="a Secret that check mode leaves"),
+    ],
+)
+def test_what_goes_with_the_team_does_not(api: Api, kube: Kube, goes: Object) -> None:
+    _namespace(api, ours=True)
+    version = "gateway.networking.k8s.io/v1" if goes["kind"] == "HTTPRoute" else "v1"
+    api.seed({"apiVersion": version, "kind": goes["kind"], "metadata": {"name": "x", "namespace": HOME, **goes}, "spec": {}})
+    assert _offboard.remove_namespace(TEAM, Journal(kube, check=False)) == []
+
+
+def test_a_namespace_that_may_not_be_deleted_stays(api: Api, kube: Kube) -> None:
+    _namespace(api, ours=True)
+    api.undeletable.add("namespaces")
+    journal = Journal(kube, check=False)
+    (finding,) = _offboard.remove_namespace(TEAM, journal)
+    assert finding.startswith(f"Namespace {HOME} stays: Could not delete") and not journal.changed
 
 
 def test_a_namespace_that_is_gone_is_no_finding(api: Api, kube: Kube) -> None:

@@ -366,14 +366,55 @@ def test_the_order_of_a_removal(api: Api, kube: Kube) -> None:
     journal = _run(kube, envoy, team({"apps": [ALERTMANAGER]}))
     assert _order(api) == [
         f"DELETE HTTPRoute {ROUTE}",
-        f"ASK {HOST}/ 401",
-        f"ASK {HOST}/ 404",
+        f"ASK {HOST}{_routes._NOBODYS_PATH} 401",
+        f"ASK {HOST}{_routes._NOBODYS_PATH} 404",
         f"DELETE HTTPRoute {PASSTHROUGH}",
         f"PATCH SecurityPolicy {POLICY}",  # says that it may go
         f"DELETE SecurityPolicy {POLICY}",
         f"PATCH ConfigMap {CLAIM}",
     ]
     assert all("prometheus" in reason for change in journal.listing() for reason in change["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("everybodys", "answer", "gone"),
+    [
+        pytest.param(404, Answer(404, []), True, id="no route"),
+        pytest.param(200, Answer(200, []), True, id="a page for every host of the domain"),
+        pytest.param(302, Answer(302, [("Location", "https://www.example.com")]), True, id="every host is sent elsewhere"),
+        pytest.param(404, Answer(200, []), False, id="the app answers"),
+        pytest.param(302, Answer(302, [("Set-Cookie", f"{ONE.cookie_name}_csrf=x")]), False, id="our own door"),
+        pytest.param(503, Answer(503, []), False, id="what may be our policy's error"),
+        pytest.param(0, Answer(302, [("Set-Cookie", "__Host-o2p-team-b_csrf=x")]), True, id="another team's door"),
+    ],
+)
+def test_when_a_host_is_nobody_s_any_more(kube: Kube, envoy: Envoy, everybodys: int, answer: Answer, gone: bool) -> None:
+    routes = _routes.Routes(ONE, Journal(kube, check=False), t.cast("ProbeClient", envoy))
+    assert routes._is_gone(answer, lambda: everybodys) is gone
+
+
+def test_a_page_of_quarantine_that_a_killed_run_left_is_found(api: Api, kube: Kube, envoy: Envoy) -> None:
+    """The run that brought the team back died after its routes, and the inventory knows of no quarantine."""
+    _run(kube, envoy)
+    api.seed(
+        {"apiVersion": _routes.PAGE_KIND[0], "kind": "HTTPRouteFilter", "metadata": {"name": "p", "namespace": ONE.namespace, "labels": ONE.owner_labels()}}
+    )
+    assert [change["object"] for change in _run(kube, envoy).listing()] == [f"HTTPRouteFilter {ONE.namespace}/p"]
+    api.forbidden.add("httproutefilters")
+    assert not _run(kube, envoy).changed, "who may not look needn't"
+
+
+def test_grants_are_found_where_the_apps_services_are(api: Api, kube: Kube, envoy: Envoy) -> None:
+    """An identity that may not list grants in the whole cluster, and a team of which no app is wanted any more."""
+    elsewhere = _app(service={**PROMETHEUS["service"], "namespace": "monitoring"})
+    api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
+    _run(kube, envoy, elsewhere)
+    assert [kind for kind, _name in _stored(api) if kind == "ReferenceGrant"]
+    api.at_home.add("referencegrants")
+    journal = Journal(kube, check=False)
+    none = dataclasses.replace(elsewhere, apps=())
+    _routes.Routes(none, journal, t.cast("ProbeClient", envoy), leaves="it goes", backends={"monitoring"}).run()
+    assert _stored(api) == set()
 
 
 def test_a_route_that_does_not_go_keeps_its_policy(api: Api, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:

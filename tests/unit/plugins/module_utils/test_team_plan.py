@@ -168,7 +168,7 @@ def test_the_document_is_json_with_stable_keys_and_no_facts() -> None:
     assert again == plan
     assert (again["schema"], again["changed"], again["failed"], again["risk"]) == (1, True, False, "access")
     first = again["teams"]["team-a"]
-    assert set(first) == {"changed", "failed", "error", "risk", "lines", "changes", "findings", "waivers", "fingerprint"}
+    assert set(first) == {"cluster", "changed", "failed", "error", "risk", "lines", "changes", "findings", "waivers", "fingerprint"}
     assert {key for change in first["changes"] for key in change} == {"action", "object", "reasons"}
     assert (first["findings"], first["waivers"]) == (["f"], ["w by somebody"])
     assert again["teams"]["team-b"]["risk"] == "none"
@@ -189,7 +189,29 @@ def test_the_fingerprint_says_what_changed() -> None:
     assert any("not needed any more" in part for part in _team_plan.departures(_plan(*one), _plan(*two)))
     other = [{**one[0], "reasons": ["another"]}, *one[1:]]
     assert _team_plan.departures(_plan(*one), _plan(*other)) == [f"create {one[0]['object']} has other reasons"]
-    assert _team_plan.departures(_plan(*one), _plan(*one[::-1])) == ["the order differs"]
+    assert "the order" in _team_plan.departures(_plan(*one), _plan(*one[::-1]))[0]
+
+
+def test_the_fingerprint_covers_what_no_reason_says() -> None:
+    """A reason names the first difference and shortens what is long."""
+    one = _way(None, TEAM)
+    obj = gateway_manifests(TEAM)[0]
+    longer = {**obj, "spec": {**obj["spec"], "more": "x"}}
+    told, now = (_plan(Change("update", desired, obj, ("change spec.list[0]",)).to_dict()) for desired in (obj, longer))
+    assert told["changes"] == now["changes"] and told["fingerprint"] != now["fingerprint"]
+    assert "beyond the reasons" in _team_plan.departures(told, now)[0]
+    here, there = (_plan(*one, data={"cluster": name}) for name in ("blue", "green"))
+    assert here["fingerprint"] != there["fingerprint"]
+    assert _team_plan.departures(here, there) == ["it is for cluster blue, and this is green"]
+
+
+def test_the_fingerprint_covers_no_value_of_a_secret() -> None:
+    """They are generated anew each time that they are foretold."""
+    secrets = (
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}, "data": {"cookie-secret": value}} for value in ("eA==", "eQ==")
+    )
+    one, two = (_plan(Change("create", secret, None, ("create Secret n/s",)).to_dict())["fingerprint"] for secret in secrets)
+    assert one == two
 
 
 def test_markdown_takes_no_markup_from_names() -> None:

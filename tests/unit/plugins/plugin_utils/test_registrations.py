@@ -45,7 +45,7 @@ def test_changes_with_reasons_and_a_diff() -> None:
     )
     outcome = entra_outcome([change], ["look at this"])
     assert outcome.changed and outcome.data == {"findings": ["look at this"]}
-    assert outcome.changes == [{"action": "update", "object": "app registration 'x'", "reasons": ["set a", "add b"], "about": {"kind": "Registration"}}]
+    assert outcome.changes == [change.to_dict()]
     [diff] = outcome.diff
     assert diff["before_header"] == "app registration 'x'" and diff["after_header"] == "app registration 'x' (update)"
     assert diff["before"] == "a: null\nb:\n  c: []\n"
