@@ -24,7 +24,7 @@ from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import namespace_manifest
 from ansible_collections.platform.gateway_auth.plugins.module_utils._model import Team, span
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import foreign_reason, plan_deletion
-from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import OUR_KINDS, PAGE_KIND
+from ansible_collections.platform.gateway_auth.plugins.module_utils._routes import OUR_KINDS
 
 LEAVES = "the team is being offboarded"
 LEFT_TIMEOUT_S = 60.0  # pods that end, a namespace that is emptied
@@ -32,7 +32,7 @@ POLL_S = 0.5
 # What Kubernetes puts into each namespace, and what comes and goes by itself.
 _EVERYWHERE = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 _BY_THEMSELVES = ("Event", "PodMetrics")
-_PRUNED = tuple(kind for _version, kind in (*OUR_KINDS, PAGE_KIND))
+_PRUNED = tuple(kind for _version, kind in OUR_KINDS)
 
 
 # --- quarantine ---------------------------------------------------------------------------------------------------------------

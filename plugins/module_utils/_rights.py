@@ -132,6 +132,15 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
         TEAM,
         "v1",
         "Secret",
+        ("patch",),
+        (OFFBOARD,),
+        "have Helm's removal of the release done to its end",
+        rare="only where an earlier removal was killed: kubernetes.core would take the release for one that is gone",
+    ),
+    Right(
+        TEAM,
+        "v1",
+        "Secret",
         ("delete",),
         (ONBOARD,),
         "remove Helm's records",
@@ -178,10 +187,16 @@ RIGHTS: t.Final[tuple[Right, ...]] = (
     Right(TEAM, _GATEWAY_API, "HTTPRoute", ("delete",), (*_KEEPS, REMOVE), "routes of apps that left; all of them while the proxy's Service is gone"),
     Right(TEAM, _ENVOY, "SecurityPolicy", ("get", "create", "patch"), _KEEPS, "one for each app"),
     Right(TEAM, _ENVOY, "SecurityPolicy", ("delete",), (*_KEEPS, REMOVE), "policies of apps that left, after their routes"),
-    Right(TEAM, _ENVOY, "HTTPRouteFilter", ("list",), (OFFBOARD,), "find the pages of a quarantine"),
-    *(
-        Right(TEAM, _ENVOY, "HTTPRouteFilter", verbs, phases, _PAGE, when="quarantine", rare="only of a team that is, or was, in quarantine")
-        for verbs, phases in ((("get", "create", "patch", "delete"), _KEEPS), (("list",), (ONBOARD,)))
+    Right(TEAM, _ENVOY, "HTTPRouteFilter", ("list",), _KEEPS, "find the pages of a quarantine"),
+    Right(
+        TEAM,
+        _ENVOY,
+        "HTTPRouteFilter",
+        ("get", "create", "patch", "delete"),
+        _KEEPS,
+        _PAGE,
+        when="quarantine",
+        rare="only of a team that is, or was, in quarantine",
     ),
     Right(
         TEAM,

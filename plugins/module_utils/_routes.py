@@ -23,11 +23,11 @@ import typing as t
 
 from ansible_collections.platform.gateway_auth.plugins.module_utils._apply import Journal
 from ansible_collections.platform.gateway_auth.plugins.module_utils._claims import Claims
-from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, quarantined_since, route_verdict
+from ansible_collections.platform.gateway_auth.plugins.module_utils._conditions import Verdict, policy_verdict, route_verdict
 from ansible_collections.platform.gateway_auth.plugins.module_utils._errors import ForbiddenError, NotReadyError, ProbeError
 from ansible_collections.platform.gateway_auth.plugins.module_utils._kube import Kube, describe
 from ansible_collections.platform.gateway_auth.plugins.module_utils._manifests import POLICY_VERSION, ROUTE_VERSION, gateway_manifests, is_app_route
-from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, COOKIE_PREFIXES, PROBE_PATH, App, Team, span
+from ansible_collections.platform.gateway_auth.plugins.module_utils._model import APP_LABEL, COOKIE_PREFIXES, PROBE_PATH, App, Team
 from ansible_collections.platform.gateway_auth.plugins.module_utils._plan import Change, plan_deletion
 from ansible_collections.platform.gateway_auth.plugins.module_utils._preflight import gateway_address
 from ansible_collections.platform.gateway_auth.plugins.module_utils._probe import PROGRAM, REFUSED, Answer, ProbeClient, at_once, wait_answer, wait_refused
@@ -45,9 +45,8 @@ OUR_KINDS = (
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter"),  # of a quarantine
 )
-# Where no team is ever in quarantine the identity needn't be able to list them.
-PAGE_KIND = ("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter")
 _STRANGER = "nobody-gateway-auth"  # a host that no app has
 _NOBODYS_PATH = "/.gateway-auth/nobody"  # which only an app's own route takes
 
@@ -138,12 +137,6 @@ class Routes:
         live: dict[Key, Object] = {}
         for api_version, kind in OUR_KINDS:
             live.update({_key(obj): obj for obj in self._marked(api_version, kind)})
-        quarantine = self._leaves or span(self.team.quarantine) or quarantined_since(live.values())
-        try:
-            live.update({_key(obj): obj for obj in self._marked(*PAGE_KIND)})
-        except ForbiddenError:
-            if quarantine:
-                raise
         for key, obj in self.desired.items():
             if key not in live:
                 found = self.kube.get(obj["apiVersion"], obj["kind"], key[2], key[1])
